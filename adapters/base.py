@@ -1,0 +1,444 @@
+"""THE PORT: what a rail can do, what it can say, and how a call to it can end.
+
+An adapter is stateless and knows neither the database nor us. Everything a rail says, by answer, webhook or
+block, is a RailEvent; the orchestrator treats all three alike. Money is in the scale of ``rates.money.display_asset``;
+the adapter turns it into its vendor's exponent and back.
+
+    RailError
+    ├── RailUnavailable     nothing happened there: retry, then the next offer
+    ├── PaymentDeclined     a clear no; ``decline.severity`` says whether another rail may be asked
+    ├── OutcomeUnknown      sent, no answer: never send again on any rail; ask
+    ├── RailMisconfigured   our keys, account or request are wrong: a person must mend it
+    └── WebhookRejected     the bytes were not signed by this account
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from rates.money import Asset, Money
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp import web
+
+
+class Mode(StrEnum):
+    """Test and live never see each other."""
+
+    TEST = "test"
+    LIVE = "live"
+
+
+# --- how a call can end -------------------------------------------------------------------------------------------
+
+
+class RailError(Exception):
+    """A call to a rail did not end in an answer that can be used."""
+
+
+class RailUnavailable(RailError):
+    """Nothing happened there: retry, then the next offer."""
+
+
+class OutcomeUnknown(RailError):
+    """Sent, no answer: never send again on any rail; ask this one."""
+
+
+class RailMisconfigured(RailError):
+    """Our key, account or request is wrong and nothing happened: a person must mend it; the next offer may serve."""
+
+
+class WebhookRejected(RailError):
+    """The bytes were not signed by this account (or are no message of this rail): do not believe them, ask the rail."""
+
+
+class Severity(StrEnum):
+    SOFT = "soft"
+    """Another rail, card or try may turn it."""
+    HARD = "hard"
+    """Stolen, blocked, fraud suspected, or a code that is not in the table: never cascade."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """A rail's clear no. ``message`` is for the buyer, in English; ``code`` is the rail's own word."""
+
+    severity: Severity
+    code: str
+    message: str
+    listed: bool = True
+    """False where the code is missing in the adapter's table (hard, and counted)."""
+
+
+class PaymentDeclined(RailError):
+    """A clear no: the rule says who is next."""
+
+    def __init__(self, decline: Decline, rail_reference: str | None = None) -> None:
+        super().__init__(f"{decline.code}: {decline.message}")
+        self.decline = decline
+        self.rail_reference = rail_reference
+
+
+# --- what we ask for ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentOrder:
+    """What a rail is asked to collect. Sending the same order again must give the same payment (same key)."""
+
+    attempt_id: str
+    """Ours: the rail's idempotency key and its reference to us."""
+    method: str
+    amount: Money
+    country: str
+    """ISO 3166-1 alpha-2 of the buyer."""
+    description: str
+    return_url: str
+    """Where the rail sends the buyer's browser afterwards."""
+    expires_at: datetime
+    locale: str = "en"
+    customer_reference: str = ""
+    email: str | None = None
+    deposit_address: str | None = None
+    """Chain rails only: the customer's own permanent address, already stored by us."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentReference:
+    """How one of our attempts is found at its rail."""
+
+    attempt_id: str
+    rail_reference: str | None
+    """The rail's own id of what was created; None where its answer never reached us."""
+    method: str
+    amount: Money
+    created_at: datetime
+
+
+# --- what comes back ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    url: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DepositAddress:
+    address: str
+    network: str
+    """Name for people, twice said: ``TRON (TRC20)``."""
+    chain: str
+    """CAIP-2, such as ``eip155:1``."""
+    token: str
+    token_contract: str
+    amount: Money
+    qr_text: str
+    """What the QR code holds: the bare address, exchanges read nothing else."""
+    wallet_uri: str
+    """``ethereum:`` (EIP-681) or ``tron:`` link for "open in wallet"."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAction:
+    """Nothing for the buyer to do: the rail works on it, or is done."""
+
+
+NextAction = Redirect | DepositAddress | NoAction
+
+
+class RailEventKind(StrEnum):
+    ACTION_REQUIRED = "action_required"
+    PENDING = "pending"
+    CAPTURED = "captured"
+    """The rail holds the buyer's money for us: the only word that moves money in."""
+    DECLINED = "declined"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class RailEvent:
+    """One thing that a rail said happened, from a webhook, a poll or an answer; all three look the same."""
+
+    rail: str
+    account: str
+    mode: Mode
+    event_id: str
+    """Names this statement for dedupe: the same statement twice has the same id, whatever way it came."""
+    kind: RailEventKind
+    attempt_id: str | None
+    """Our reference as the rail echoes it; None where the rail does not."""
+    rail_reference: str | None
+    occurred_at: datetime
+    """When it happened at the rail, not when we heard of it."""
+    money_id: str | None = None
+    """CAPTURED only: the rail's own id of the money (Stripe: the PaymentIntent). One credit each, for ever."""
+    amount: Money | None = None
+    """CAPTURED only: what the rail says it took, in the scale of ``display_asset``."""
+    decline: Decline | None = None
+    still_open: bool = False
+    """DECLINED only: the buyer can still pay there (a hosted page stays open until it is cancelled)."""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """The few words of the rail worth keeping (status, reason). No card data, no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentStarted:
+    """A rail took the order."""
+
+    rail_reference: str
+    action: NextAction
+    events: Sequence[RailEvent] = ()
+    """What the rail already said in the answer (captured, pending)."""
+
+
+class CancelOutcome(StrEnum):
+    CANCELED = "canceled"
+    """The rail's word that no money will come from it any more."""
+    TOO_LATE = "too_late"
+    """It is paid or being paid: read its status."""
+    CANNOT = "cannot"
+    """This rail cannot take a payment back (a chain, a voucher): it is superseded and watched on."""
+
+
+# --- what a rail offers -------------------------------------------------------------------------------------------
+
+
+class Flow(StrEnum):
+    REDIRECT = "redirect"
+    DEPOSIT_ADDRESS = "deposit_address"
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One method that a rail account offers, and to whom."""
+
+    method: str
+    flow: Flow
+    countries: frozenset[str] | None
+    """ISO 3166-1 alpha-2 of the buyer; None = anywhere."""
+    currencies: tuple[str, ...]
+    """Presentment currencies, preferred first; ``("*",)`` = any that the rail has an exponent for."""
+    expected_seconds: int
+    amount_min: Mapping[str, Money] = field(default_factory=dict)
+    """Smallest charge by currency, as the vendor documents it."""
+    amount_max: Mapping[str, Money] = field(default_factory=dict)
+
+
+# --- the adapter --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RailAccount:
+    """One account of ours at one rail, as config.yaml describes it."""
+
+    rail: str
+    account: str
+    mode: Mode
+    options: Mapping[str, Any]
+    """The rail's own settings, checked by the adapter (raises RailMisconfigured with the field's name)."""
+    base_url: str | None = None
+    """None = the vendor's own; a simulator's address otherwise."""
+
+
+class RailAdapter(Protocol):
+    """One account at one rail. Every method may raise RailUnavailable, OutcomeUnknown or RailMisconfigured."""
+
+    @property
+    def account(self) -> RailAccount: ...
+
+    @property
+    def capabilities(self) -> Sequence[Capability]: ...
+
+    @property
+    def resend_window_seconds(self) -> int:
+        """How long the rail keeps an idempotency key: within it, the same order may be sent again."""
+        ...
+
+    def supports_currency(self, currency: str) -> bool:
+        """Say whether this rail's own exponent table has the currency."""
+        ...
+
+    async def create_payment(self, order: PaymentOrder) -> PaymentStarted:
+        """Ask the rail to collect. The same order gives the same payment within ``resend_window_seconds``.
+
+        Raises PaymentDeclined where the rail says no at once.
+        """
+        ...
+
+    async def fetch_status(self, reference: PaymentReference) -> Sequence[RailEvent]:
+        """Ask the rail what became of one payment. Safe to repeat.
+
+        Without a ``rail_reference`` the rail is searched by our attempt id; an empty answer proves nothing.
+        """
+        ...
+
+    async def cancel_payment(self, reference: PaymentReference) -> CancelOutcome:
+        """Ask the rail to take no money for this payment any more. Safe to repeat."""
+        ...
+
+
+@runtime_checkable
+class ReceivesWebhooks(Protocol):
+    """A rail that calls us."""
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[RailEvent]:
+        """Verify the raw bytes with this account's secrets and read them. Header names arrive in lower case.
+
+        Unknown event types give an empty sequence. Raises WebhookRejected.
+        """
+        ...
+
+    def webhook_answer(self) -> tuple[int, str, str]:
+        """Return status, content type and body that this rail wants to read after delivery."""
+        ...
+
+
+# --- chains -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChainToken:
+    """One token that is watched on one chain."""
+
+    asset: Asset
+    """In our books' scale, such as USDT/6."""
+    contract: bytes
+    """20 raw bytes; never compared by symbol."""
+    decimals: int
+    """On the chain: 18 for USDT on BSC."""
+    method: str
+    """What the buyer chose, such as ``usdt_bsc``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTransfer:
+    """One Transfer log to one of our addresses."""
+
+    tx_hash: str
+    """0x and 64 hex digits, lower case, on every chain."""
+    receipt_ordinal: int
+    """Position of the log inside its receipt (0 first): the block-wide index changes when it is mined again."""
+    token: ChainToken
+    sender: bytes
+    recipient: bytes
+    """20 raw bytes."""
+    raw_value: int
+    """As the chain counts it; may exceed 64 bits (store as text)."""
+    amount: Money
+    """Narrowed downwards to our scale."""
+    remainder: int
+    """What narrowing left, in the chain's own units."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHeader:
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp: datetime
+    """UTC, from the header."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockScan:
+    """One block, read whole: its header and every transfer to us. A block that could not be read is no BlockScan."""
+
+    chain: str
+    """CAIP-2."""
+    header: BlockHeader
+    transfers: tuple[TokenTransfer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    latest: int
+    finalized: int
+
+
+class ChainScanFailed(RailError):
+    """A node did not give a block that can be believed: try again, or another node; the cursor stays."""
+
+
+@runtime_checkable
+class ScansChain(Protocol):
+    """A rail account that is a chain: blocks instead of webhooks."""
+
+    @property
+    def chain(self) -> str:
+        """CAIP-2."""
+        ...
+
+    @property
+    def family(self) -> str:
+        """``evm`` or ``tron``: addresses are shared by all chains of one family."""
+        ...
+
+    @property
+    def confirmations(self) -> int:
+        """Blocks on top, the block itself included, before a transfer is credited."""
+        ...
+
+    @property
+    def tokens(self) -> Sequence[ChainToken]: ...
+
+    @property
+    def block_seconds(self) -> float: ...
+
+    def derive_address(self, index: int) -> bytes:
+        """Return the 20 raw bytes of deposit address ``index`` from the account xpub (m/.../0/index)."""
+        ...
+
+    def show_address(self, address: bytes) -> str:
+        """Return the form that people copy: EIP-55 or base58check."""
+        ...
+
+    async def check(self) -> None:
+        """Assert chain id, and each token's symbol and decimals against its contract. Raises RailMisconfigured."""
+        ...
+
+    async def head(self) -> ChainHead:
+        """Raises ChainScanFailed."""
+        ...
+
+    async def header(self, number: int) -> BlockHeader | None:
+        """Return one header, or None where the chain has no such block yet. Raises ChainScanFailed."""
+        ...
+
+    async def scan_block(self, number: int, is_ours: Callable[[bytes], bool]) -> BlockScan | None:
+        """Read one block whole, or None where the chain has no such block yet. Raises ChainScanFailed."""
+        ...
+
+
+# --- what each rail's folder exports ------------------------------------------------------------------------------
+
+
+class AdapterFactory(Protocol):
+    """ADAPTER of each rail's folder."""
+
+    def __call__(self, account: RailAccount, http: aiohttp.ClientSession) -> RailAdapter: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """What a simulator must share with the adapter's account: keys, secrets and where to send webhooks."""
+
+    options: Mapping[str, Any]
+    """The same mapping as RailAccount.options."""
+    base_url: str
+    """Where this simulator is mounted, without a trailing slash: pages link to it."""
+    webhook_url: str | None
+    """Where the network would call us; None for chains."""
+
+
+class SimulatorFactory(Protocol):
+    """SIMULATOR of each rail's folder: a web application that speaks the vendor's wire format, state in memory."""
+
+    def __call__(self, settings: SimulatorSettings) -> web.Application: ...
