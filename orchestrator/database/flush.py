@@ -1,0 +1,269 @@
+"""One flush: many units, one transaction, decided in order from locked rows.
+
+The algorithm is a generator of trivial statements, so that SQLite (its own thread) and PostgreSQL (one pinned
+connection) run the same one. It locks in one order, lets every unit decide, then writes a few set-based statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+from orchestrator.database.schema import APPEND_ONLY, COLUMNS, LOCK_ORDER, PRIMARY_KEYS
+from orchestrator.database.unit import (
+    Applied,
+    Changes,
+    Entry,
+    EntryRefused,
+    Key,
+    Lock,
+    NotLocked,
+    OutgoingEvent,
+    Row,
+    RowExists,
+    RowMissing,
+    Unit,
+    View,
+    row_lock,
+)
+from orchestrator.ids import new_id
+
+UNITS_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """Read and lock the rows of one table whose columns equal any of the values, in the order of their keys."""
+
+    table: str
+    columns: tuple[str, ...]
+    values: Sequence[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    table: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Set ``columns`` of rows found by their primary key."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: Sequence[Row]
+
+
+Statement: TypeAlias = Select | Insert | Update
+Result: TypeAlias = Applied | Exception
+Steps: TypeAlias = Generator[Statement, list[Row], list[Result]]
+
+
+def run(units: Sequence[Unit], now_us: int) -> Steps:
+    """Yield the statements of one transaction; return one result per unit, in order."""
+    flush = _Flush(now_us)
+    yield from flush.lock(_all_locks(units))
+    results = [flush.execute(unit) for unit in units]
+    yield from flush.lock(flush.unlocked_accounts())
+    yield from flush.lock(flush.shards())
+    flush.sequence()
+    yield from flush.statements()
+    return results
+
+
+def _all_locks(units: Sequence[Unit]) -> list[Lock]:
+    locks = {lock: None for unit in units for lock in unit.locks}
+    for unit in units:
+        if unit.key is not None:
+            locks[row_lock("unit_key", unit.merchant_id, unit.mode, unit.key)] = None
+    return list(locks)
+
+
+class _Flush:
+    def __init__(self, now_us: int) -> None:
+        self.view = View(now_us)
+        self.now_us = now_us
+        self.inserted: dict[str, dict[Key, Row]] = {}
+        self.updated: dict[str, dict[Key, set[str]]] = {}
+        self.entries: list[tuple[Unit, Entry]] = []
+        self.events: list[tuple[Unit, OutgoingEvent]] = []
+
+    def lock(self, locks: Sequence[Lock]) -> Generator[Statement, list[Row], None]:
+        by_query: dict[tuple[str, tuple[str, ...]], set[Key]] = {}
+        for lock in locks:
+            by_query.setdefault((lock.table, lock.columns), set()).add(lock.values)
+        for (table, columns), values in sorted(by_query.items(), key=lambda item: (LOCK_ORDER[item[0][0]], item[0][1])):
+            ordered = sorted(values)
+            rows = yield Select(table, columns, ordered)
+            grouped: dict[Key, list[Row]] = {key: [] for key in ordered}
+            for row in rows:
+                grouped[tuple(row[name] for name in columns)].append(row)
+            for key, found in grouped.items():
+                self.view.loaded(Lock(table, columns, key), found)
+
+    def execute(self, unit: Unit) -> Result:
+        """Let one unit decide; merge what it wants, or nothing of it."""
+        try:
+            if unit.key is not None:
+                done = self.view.one("unit_key", unit.merchant_id, unit.mode, unit.key)
+                if done is not None:
+                    return Applied(orjson.loads(done["answer"]), duplicate=True)
+            changes = Changes()
+            answer = unit.decide(self.view, changes)
+            if unit.key is not None:
+                changes.insert(
+                    "unit_key",
+                    merchant_id=unit.merchant_id,
+                    mode=unit.mode,
+                    key=unit.key,
+                    answer=orjson.dumps(answer).decode(),
+                    created_us=self.now_us,
+                )
+            balances = self._check(unit, changes)
+            self._merge(unit, changes, balances)
+        except Exception as error:  # noqa: BLE001  # a refusal (or a bug) rejects that unit alone; its caller gets it
+            return error
+        return Applied(answer)
+
+    def _check(self, unit: Unit, changes: Changes) -> dict[Key, int]:
+        fresh: set[tuple[str, Key]] = set()
+        for table, row in changes.inserts:
+            if len(row) != len(COLUMNS[table]) or any(name not in row for name in COLUMNS[table]):
+                raise RowMissing(f"{table}: columns {sorted(set(COLUMNS[table]) ^ set(row))}")
+            key = tuple(row[name] for name in PRIMARY_KEYS[table])
+            if (table, key) in fresh or self.view.known(table, key):
+                raise RowExists(f"{table}{key}")
+            fresh.add((table, key))
+        for table, key, columns in changes.updates:
+            if table in APPEND_ONLY:
+                raise RowExists(f"{table} is append-only")
+            if (table, key) not in fresh and not self.view.known(table, key):
+                raise RowMissing(f"{table}{key} is not locked or not there")
+            if any(name not in COLUMNS[table] for name in columns):
+                raise RowMissing(f"{table} has no column {sorted(set(columns) - set(COLUMNS[table]))}")
+        return self._check_entries(unit, changes.entries)
+
+    def _check_entries(self, unit: Unit, entries: Sequence[Entry]) -> dict[Key, int]:
+        """Refuse what the books cannot take; return the new balances of the accounts that this unit locked."""
+        balances: dict[Key, int] = {}
+        for entry in entries:
+            sums: dict[str, int] = {}
+            for line in entry.lines:
+                sums[line.asset] = sums.get(line.asset, 0) + line.units
+                account = (unit.merchant_id, unit.mode, line.code, line.subject, line.asset)
+                if self.view.is_locked("account", account):
+                    row = self.view.find("account", account)
+                    before = balances.get(account, row["balance"] if row else 0)
+                    balances[account] = before + line.units
+                elif line.code.startswith("wallet:"):
+                    raise NotLocked(f"account{account}")
+            if len(entry.lines) < 2 or any(sums.values()):
+                raise EntryRefused("entry_is_unbalanced", f"{entry.kind} {entry.fact}: {sums}")
+        for account, balance in balances.items():
+            code = account[2]
+            # wallet:debt is an asset (the customer owes); every other part of a wallet is owed to the customer.
+            if code.startswith("wallet:") and (balance < 0 if code == "wallet:debt" else balance > 0):
+                raise EntryRefused("wallet_would_be_overdrawn", f"{code} {account[3]}")
+            if abs(balance) > UNITS_MAX:
+                raise EntryRefused("balance_does_not_fit", f"{code} {account[3]}")
+        return balances
+
+    def _merge(self, unit: Unit, changes: Changes, balances: dict[Key, int]) -> None:
+        for table, row in changes.inserts:
+            key = tuple(row[name] for name in PRIMARY_KEYS[table])
+            self.inserted.setdefault(table, {})[key] = row
+            self.view.put(table, key, row)
+        for table, key, columns in changes.updates:
+            row = {**(self.view.find(table, key) or {}), **columns}
+            if key in self.inserted.get(table, {}):
+                self.inserted[table][key] = row
+            else:
+                self.updated.setdefault(table, {}).setdefault(key, set()).update(columns)
+            self.view.put(table, key, row)
+        for account, balance in balances.items():
+            self._set_balance(account, balance)
+        self.entries += [(unit, entry) for entry in changes.entries]
+        self.events += [(unit, event) for event in changes.events]
+
+    def _set_balance(self, account: Key, balance: int) -> None:
+        row = self.view.find("account", account)
+        if row is None:
+            row = dict(zip(PRIMARY_KEYS["account"], account, strict=True)) | {"balance": 0, "opening": 0}
+            self.inserted.setdefault("account", {})[account] = row
+            self.view.put("account", account, row)
+        elif account not in self.inserted.get("account", {}):
+            self.updated.setdefault("account", {}).setdefault(account, set()).add("balance")
+        row.setdefault("opening", row["balance"])
+        row["balance"] = balance
+
+    def unlocked_accounts(self) -> list[Lock]:
+        """Accounts that no decision needed to see (clearing, fees): locked after the decisions, in order."""
+        keys = {
+            (unit.merchant_id, unit.mode, line.code, line.subject, line.asset)
+            for unit, entry in self.entries
+            for line in entry.lines
+        }
+        return [row_lock("account", *key) for key in keys if not self.view.is_locked("account", key)]
+
+    def shards(self) -> list[Lock]:
+        touched = {(unit.merchant_id, unit.mode) for unit, _ in [*self.entries, *self.events]}
+        return [row_lock("shard", *key) for key in touched]
+
+    def sequence(self) -> None:
+        """Give entries and events their gapless numbers, and every line the balance after it."""
+        running: dict[Key, Any] = {}
+        for unit, entry in self.entries:
+            number = self._next(unit, "entry_sequence")
+            scope = {"merchant_id": unit.merchant_id, "mode": unit.mode, "sequence": number}
+            self._insert("journal_entry", scope | {
+                "id": new_id("ent"), "kind": entry.kind, "fact": entry.fact, "payment_id": entry.payment_id,
+                "created_us": self.now_us,
+            })  # fmt: skip
+            for position, line in enumerate(entry.lines):
+                account = (unit.merchant_id, unit.mode, line.code, line.subject, line.asset)
+                if account not in running:
+                    row = self.view.find("account", account)
+                    running[account] = row.get("opening", row["balance"]) if row else 0
+                running[account] += line.units
+                self._insert("posting", scope | {
+                    "line": position, "code": line.code, "subject": line.subject, "asset": line.asset,
+                    "units": line.units, "balance_after": running[account],
+                })  # fmt: skip
+        for account, balance in running.items():
+            self._set_balance(account, balance)
+        for unit, event in self.events:
+            self._insert("event", {
+                "merchant_id": unit.merchant_id, "mode": unit.mode, "sequence": self._next(unit, "event_sequence"),
+                "id": new_id("evt"), "type": event.type, "object_id": event.object_id, "body": event.body,
+                "created_us": self.now_us,
+            })  # fmt: skip
+
+    def _next(self, unit: Unit, counter: str) -> int:
+        key = (unit.merchant_id, unit.mode)
+        row = self.view.find("shard", key)
+        if row is None:
+            row = {"merchant_id": key[0], "mode": key[1], "entry_sequence": 0, "event_sequence": 0}
+            self.inserted.setdefault("shard", {})[key] = row
+            self.view.put("shard", key, row)
+        elif key not in self.inserted.get("shard", {}):
+            self.updated.setdefault("shard", {}).setdefault(key, set()).add(counter)
+        row[counter] += 1
+        return int(row[counter])
+
+    def _insert(self, table: str, row: Row) -> None:
+        self.inserted.setdefault(table, {})[tuple(row[name] for name in PRIMARY_KEYS[table])] = row
+
+    def statements(self) -> Generator[Statement, list[Row], None]:
+        for table, rows in sorted(self.inserted.items(), key=lambda item: LOCK_ORDER[item[0]]):
+            yield Insert(table, list(rows.values()))
+        for table, keys in sorted(self.updated.items(), key=lambda item: LOCK_ORDER[item[0]]):
+            by_columns: dict[tuple[str, ...], list[Row]] = {}
+            for key, columns in sorted(keys.items()):
+                row: Any = self.view.find(table, key)
+                by_columns.setdefault(tuple(sorted(columns)), []).append(row)
+            for names, changed in by_columns.items():
+                yield Update(table, names, changed)

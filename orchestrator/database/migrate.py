@@ -1,0 +1,44 @@
+"""Bring a database to the newest schema (alembic). Safe to repeat."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def _config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = url
+    return config
+
+
+def upgrade(url: str) -> None:
+    """Upgrade to head. Call it outside a running event loop (or in a thread)."""
+    if url.startswith("sqlite"):
+        Path(url.partition(":///")[2]).parent.mkdir(parents=True, exist_ok=True)
+    command.upgrade(_config(url), "head")
+
+
+async def current_and_head(url: str) -> tuple[str | None, str | None]:
+    """Return the revision that the database has and the one that the code wants."""
+    engine = create_async_engine(url)
+
+    def read(connection: Connection) -> str | None:
+        return MigrationContext.configure(connection).get_current_revision()
+
+    try:
+        async with asyncio.timeout(10), engine.connect() as connection:
+            current = await connection.run_sync(read)
+    finally:
+        await engine.dispose()
+    return current, ScriptDirectory.from_config(_config(url)).get_current_head()

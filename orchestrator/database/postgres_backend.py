@@ -1,0 +1,140 @@
+"""PostgreSQL: one pinned connection; rows are locked with FOR UPDATE in one order; writes are arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.database.flush import Insert, Result, Select, Statement, Steps, Update
+from orchestrator.database.schema import COLUMNS, POSTGRES_TYPES, PRIMARY_KEYS
+from orchestrator.database.unit import Row
+
+if TYPE_CHECKING:
+    import asyncpg
+
+STATEMENT_TIMEOUT_S = 30
+
+
+class CommitUnclear(Exception):
+    """The connection broke at COMMIT: read the keys again before answering anybody."""
+
+
+class PostgresBackend:
+    """Drives a flush on one connection of its own."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    async def open(self) -> None:
+        await self._connect()
+
+    async def _connect(self) -> asyncpg.Connection[Any]:
+        import asyncpg
+
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(
+                self._dsn,
+                timeout=10,
+                command_timeout=STATEMENT_TIMEOUT_S,
+                server_settings={
+                    # A plan that was cached while a table was empty scans it for ever (5 x slower): only trivial
+                    # look-ups by index are sent here, so the other plans are switched off for this connection.
+                    "enable_seqscan": "off",
+                    "enable_hashjoin": "off",
+                    "enable_mergejoin": "off",
+                    "application_name": "crossrail-writer",
+                },
+            )
+        return self._connection
+
+    async def close(self) -> None:
+        if self._connection is not None and not self._connection.is_closed():
+            await self._connection.close(timeout=5)
+        self._connection = None
+
+    async def transact(self, steps: Steps) -> list[Result]:
+        """Run one flush in one transaction. Raises what the database raised, or CommitUnclear."""
+        connection = await self._connect()
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            results = await _drive(connection, steps)
+        except BaseException:
+            if not connection.is_closed():
+                await transaction.rollback()
+            raise
+        try:
+            await transaction.commit()
+        except Exception as error:
+            if not isinstance(error, _connection_errors()):
+                raise  # a deferred constraint or a serialization failure: rolled back, and said so
+            connection.terminate()
+            raise CommitUnclear(str(error)) from error
+        return results
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    import asyncpg
+
+    return (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.InterfaceError,
+        asyncpg.OperatorInterventionError,
+    )
+
+
+async def _drive(connection: asyncpg.Connection[Any], steps: Steps) -> list[Result]:
+    answer: list[Row] | None = None
+    while True:
+        try:
+            statement = next(steps) if answer is None else steps.send(answer)
+        except StopIteration as end:
+            results: list[Result] = end.value
+            return results
+        answer = await _perform(connection, statement)
+
+
+async def _perform(connection: asyncpg.Connection[Any], statement: Statement) -> list[Row]:
+    match statement:
+        case Select(table, columns, values):
+            sql = _select_sql(table, columns)
+            arrays = [[key[position] for key in values] for position in range(len(columns))]
+            return [dict(record) for record in await connection.fetch(sql, *arrays)]
+        case Insert(table, rows):
+            names = COLUMNS[table]
+            await connection.execute(_insert_sql(table), *[[row[name] for row in rows] for name in names])
+        case Update(table, columns, rows):
+            names = (*columns, *PRIMARY_KEYS[table])
+            await connection.execute(_update_sql(table, columns), *[[row[name] for row in rows] for name in names])
+    return []
+
+
+def _arrays(table: str, names: tuple[str, ...]) -> str:
+    types = POSTGRES_TYPES[table]
+    return ",".join(f"${position}::{types[name]}[]" for position, name in enumerate(names, 1))
+
+
+def _select_sql(table: str, columns: tuple[str, ...]) -> str:
+    aliases = ",".join(f"k_{name}" for name in columns)
+    match = " AND ".join(f"t.{name}=k.k_{name}" for name in columns)
+    names = ",".join(f"t.{name}" for name in COLUMNS[table])
+    order = ",".join(f"t.{name}" for name in PRIMARY_KEYS[table])
+    return (
+        f"SELECT {names} FROM unnest({_arrays(table, columns)}) AS k({aliases}) "  # noqa: S608  # names of our own schema
+        f"JOIN {table} t ON {match} ORDER BY {order} FOR UPDATE OF t"
+    )
+
+
+def _insert_sql(table: str) -> str:
+    names = COLUMNS[table]
+    return f"INSERT INTO {table} ({','.join(names)}) SELECT * FROM unnest({_arrays(table, names)})"  # noqa: S608
+
+
+def _update_sql(table: str, columns: tuple[str, ...]) -> str:
+    names = (*columns, *PRIMARY_KEYS[table])
+    setters = ",".join(f"{name}=k.k_{name}" for name in columns)
+    match = " AND ".join(f"t.{name}=k.k_{name}" for name in PRIMARY_KEYS[table])
+    aliases = ",".join(f"k_{name}" for name in names)
+    return f"UPDATE {table} t SET {setters} FROM unnest({_arrays(table, names)}) AS k({aliases}) WHERE {match}"  # noqa: S608

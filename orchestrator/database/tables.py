@@ -1,0 +1,576 @@
+"""Every table, on one page.
+
+Amounts are BIGINT units of an asset (``asset`` columns hold ``USD/9``); an 18-decimal chain value is TEXT. Times are
+microseconds since 1970 (``*_us``). JSON is TEXT. Keys begin with ``merchant_id``, but for what belongs to the platform:
+chains, raw webhooks, money claims, the way from a rail's reference to its merchant. ``mode`` is ``test`` or ``live``.
+
+Nothing here is written through the ORM: see ``writer.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+IN_FLIGHT: Final = ("pending_send", "sent", "requires_action", "pending", "outcome_unknown")
+"""Attempt states of which a payment has at most one."""
+
+BIG = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables know INTEGER, TEXT, BLOB; SQLite's INTEGER is 64-bit
+
+
+def _text(**more: Any) -> Any:
+    return Field(sa_type=Text, **more)
+
+
+def _big(**more: Any) -> Any:
+    return Field(sa_type=BIG, **more)
+
+
+def _args(*constraints: Any) -> Any:
+    return (*constraints, {"sqlite_strict": True})
+
+
+APPEND_ONLY: Final = (
+    "journal_entry",
+    "posting",
+    "payment_fact",
+    "money_claim",
+    "unit_key",
+    "event",
+    "delivery_attempt",
+)
+"""Tables whose rows the database itself refuses to change or delete."""
+
+
+# --- the platform ---------------------------------------------------------------------------------------------------
+
+
+class Merchant(SQLModel, table=True):
+    __table_args__ = _args()
+    id: str = _text(primary_key=True)
+    name: str = _text()
+    created_us: int = _big()
+
+
+class ApiKey(SQLModel, table=True):
+    """Shown once, stored as SHA-256 (the key has 256 random bits, so no slow hash is needed)."""
+
+    __tablename__ = "api_key"
+    __table_args__ = _args(UniqueConstraint("hash"))
+    id: str = _text(primary_key=True)
+    merchant_id: str = _text(index=True)
+    mode: str = _text()
+    hash: str = _text()
+    hint: str = _text()
+    scopes: str = _text()
+    created_us: int = _big()
+    revoked_us: int | None = _big(nullable=True)
+
+
+class Operator(SQLModel, table=True):
+    __table_args__ = _args(UniqueConstraint("name"))
+    id: str = _text(primary_key=True)
+    name: str = _text()
+    password_hash: str = _text()
+    role: str = _text()
+    created_us: int = _big()
+
+
+class RawWebhook(SQLModel, table=True):
+    """What a rail sent, byte for byte, before anybody believed it."""
+
+    __tablename__ = "raw_webhook"
+    __table_args__ = _args(Index("raw_webhook_open", "state", "next_try_us"))
+    id: str = _text(primary_key=True)
+    rail: str = _text()
+    account: str = _text()
+    received_us: int = _big()
+    headers: str = _text()
+    body: bytes = Field(sa_type=LargeBinary)
+    state: str = _text()
+    """received | processed | rejected | stuck"""
+    note: str = _text()
+    tries: int = _big()
+    next_try_us: int = _big()
+
+
+class MoneyClaim(SQLModel, table=True):
+    """One piece of money at one rail belongs to one merchant, for ever."""
+
+    __tablename__ = "money_claim"
+    __table_args__ = _args()
+    rail: str = _text(primary_key=True)
+    account: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    kind: str = _text(primary_key=True)
+    rail_id: str = _text(primary_key=True)
+    merchant_id: str = _text()
+    object_id: str = _text()
+    created_us: int = _big()
+
+
+class AttemptIndex(SQLModel, table=True):
+    """The way from a rail's reference to its merchant; written before anything is sent."""
+
+    __tablename__ = "attempt_index"
+    __table_args__ = _args()
+    attempt_id: str = _text(primary_key=True)
+    merchant_id: str = _text()
+    mode: str = _text()
+    rail: str = _text()
+    account: str = _text()
+    payment_id: str = _text()
+
+
+class ChainCursor(SQLModel, table=True):
+    """The last block that was read whole. ``network`` is mode and CAIP-2: ``test:eip155:56``."""
+
+    __tablename__ = "chain_cursor"
+    __table_args__ = _args()
+    network: str = _text(primary_key=True)
+    number: int = _big()
+    hash: str = _text()
+    updated_us: int = _big()
+
+
+class ChainHeader(SQLModel, table=True):
+    __tablename__ = "chain_header"
+    __table_args__ = _args()
+    network: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    hash: str = _text()
+    parent_hash: str = _text()
+    timestamp_us: int = _big()
+
+
+class AddressCounter(SQLModel, table=True):
+    __tablename__ = "address_counter"
+    __table_args__ = _args()
+    mode: str = _text(primary_key=True)
+    family: str = _text(primary_key=True)
+    next_index: int = _big()
+
+
+# --- customers and wallets ------------------------------------------------------------------------------------------
+
+
+class Customer(SQLModel, table=True):
+    """``reference`` is the merchant's own name for the customer. One wallet each."""
+
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    reference: str = _text(primary_key=True)
+    id: str = _text()
+    country: str = _text()
+    email: str | None = _text(nullable=True)
+    wallet_id: str = _text()
+    velocity_day: int = _big()
+    """Days since 1970, UTC, that the two counters below belong to."""
+    velocity_count: int = _big()
+    velocity_units: int = _big()
+    created_us: int = _big()
+
+
+class Wallet(SQLModel, table=True):
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    customer_id: str = _text()
+    customer_reference: str = _text()
+    status: str = _text()
+    created_us: int = _big()
+
+
+class DepositAddress(SQLModel, table=True):
+    """A customer's permanent address on one family of chains. Stored before it is shown."""
+
+    __tablename__ = "deposit_address"
+    __table_args__ = _args(
+        UniqueConstraint("mode", "family", "address"), UniqueConstraint("mode", "family", "address_index")
+    )
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    wallet_id: str = _text(primary_key=True)
+    family: str = _text(primary_key=True)
+    address_index: int = _big()
+    address: bytes = Field(sa_type=LargeBinary)
+    created_us: int = _big()
+
+
+# --- checkout and payments ------------------------------------------------------------------------------------------
+
+
+class CheckoutSession(SQLModel, table=True):
+    __tablename__ = "checkout_session"
+    __table_args__ = _args(Index("checkout_session_open", "status", "expires_us"))
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    customer_id: str = _text()
+    customer_reference: str = _text()
+    wallet_id: str = _text()
+    country: str = _text()
+    locale: str = _text()
+    status: str = _text()
+    """open | complete | expired"""
+    amount_units: int = _big()
+    """Principal, USD/9."""
+    offers: str = _text()
+    decision_id: str = _text()
+    payment_id: str | None = _text(nullable=True)
+    suggested_offer: str | None = _text(nullable=True)
+    success_url: str | None = _text(nullable=True)
+    cancel_url: str | None = _text(nullable=True)
+    metadata_json: str = _text()
+    expires_us: int = _big()
+    created_us: int = _big()
+
+
+class Quote(SQLModel, table=True):
+    """A locked rate. ``used_by`` is the one attempt it served."""
+
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    session_id: str | None = _text(nullable=True)
+    body: str = _text()
+    used_by: str | None = _text(nullable=True)
+    expires_us: int = _big()
+    created_us: int = _big()
+
+
+class Decision(SQLModel, table=True):
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    ruleset_hash: str = _text()
+    body: str = _text()
+    created_us: int = _big()
+
+
+class Payment(SQLModel, table=True):
+    """The intent to bring an amount into a wallet. ``status`` and the sums are a fold over its facts."""
+
+    __table_args__ = _args(
+        Index("payment_list", "merchant_id", "mode", "id"),
+        CheckConstraint("credited_units >= 0", name="payment_credited_from_zero"),
+    )
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    session_id: str = _text()
+    wallet_id: str = _text()
+    customer_id: str = _text()
+    status: str = _text()
+    amount_units: int = _big()
+    """Principal asked for, USD/9."""
+    credited_units: int = _big()
+    """USD/9 that reached the wallet."""
+    fact_count: int = _big()
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+class PaymentFact(SQLModel, table=True):
+    __tablename__ = "payment_fact"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    payment_id: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    kind: str = _text()
+    attempt_id: str | None = _text(nullable=True)
+    status: str = _text()
+    """The payment's status after this fact."""
+    body: str = _text()
+    at_us: int = _big()
+    """When it happened at the rail."""
+    recorded_us: int = _big()
+
+
+class Attempt(SQLModel, table=True):
+    """One try of a payment on one rail. ``open_at_rail``: money may still come, so it is watched."""
+
+    __table_args__ = _args(
+        Index(
+            "attempt_in_flight",
+            "merchant_id",
+            "payment_id",
+            unique=True,
+            sqlite_where=text(f"status IN {IN_FLIGHT}"),
+            postgresql_where=text(f"status IN {IN_FLIGHT}"),
+        ),
+        Index("attempt_payment", "merchant_id", "payment_id", "id"),
+        Index("attempt_watch", "next_check_us", sqlite_where=text("open_at_rail = 1"),
+              postgresql_where=text("open_at_rail = 1")),
+    )  # fmt: skip
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    payment_id: str = _text()
+    session_id: str = _text()
+    wallet_id: str = _text()
+    offer_id: str = _text()
+    rail: str = _text()
+    account: str = _text()
+    method: str = _text()
+    status: str = _text()
+    asset: str = _text()
+    units: int = _big()
+    """What we asked the rail for."""
+    received_units: int = _big()
+    order_json: str = _text()
+    """The order as it was sent, so that it can be sent again under the same key."""
+    lines: str = _text()
+    """Its price: lines, principal and rates, for the entry."""
+    quote_expires_us: int = _big()
+    rail_reference: str | None = _text(nullable=True)
+    next_action: str | None = _text(nullable=True)
+    decline: str | None = _text(nullable=True)
+    open_at_rail: int = _big()
+    next_check_us: int = _big()
+    checks: int = _big()
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+class Capture(SQLModel, table=True):
+    """Money that a rail took for us: its own row with its own small machine (credited | review)."""
+
+    __table_args__ = _args(UniqueConstraint("merchant_id", "rail", "account", "mode", "money_id"))
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    payment_id: str = _text()
+    attempt_id: str = _text()
+    rail: str = _text()
+    account: str = _text()
+    money_id: str = _text()
+    asset: str = _text()
+    units: int = _big()
+    status: str = _text()
+    credited_units: int = _big()
+    captured_us: int = _big()
+    created_us: int = _big()
+
+
+class Deposit(SQLModel, table=True):
+    """A transfer to one of our addresses. Key: chain, transaction, ordinal of the log inside its receipt."""
+
+    __table_args__ = _args(
+        UniqueConstraint("network", "tx_hash", "ordinal"),
+        Index("deposit_waiting", "network", "status", "block_number"),
+        Index("deposit_tx", "tx_hash"),
+    )
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    rail: str = _text()
+    account: str = _text()
+    network: str = _text()
+    tx_hash: str = _text()
+    ordinal: int = _big()
+    method: str = _text()
+    asset: str = _text()
+    units: int = _big()
+    raw_value: str = _text()
+    remainder: str = _text()
+    sender: bytes = Field(sa_type=LargeBinary)
+    recipient: bytes = Field(sa_type=LargeBinary)
+    block_number: int = _big()
+    block_hash: str = _text()
+    block_us: int = _big()
+    wallet_id: str = _text()
+    payment_id: str | None = _text(nullable=True)
+    status: str = _text()
+    """detected | credited | orphaned | unallocated"""
+    credited_units: int = _big()
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+# --- the ledger -----------------------------------------------------------------------------------------------------
+
+
+class UnitKey(SQLModel, table=True):
+    """One executed unit and its answer: what makes every money fact happen once, for ever."""
+
+    __tablename__ = "unit_key"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    key: str = _text(primary_key=True)
+    answer: str = _text()
+    created_us: int = _big()
+
+
+class Shard(SQLModel, table=True):
+    """Heads of a merchant's two gapless sequences; taken under the flush's lock (ids are not commit order)."""
+
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    entry_sequence: int = _big()
+    event_sequence: int = _big()
+
+
+class Account(SQLModel, table=True):
+    """A materialised balance, debit positive. ``code`` is of the chart, ``subject`` whose (wallet, rail/account)."""
+
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    code: str = _text(primary_key=True)
+    subject: str = _text(primary_key=True)
+    asset: str = _text(primary_key=True)
+    balance: int = _big()
+
+
+class JournalEntry(SQLModel, table=True):
+    __tablename__ = "journal_entry"
+    __table_args__ = _args(UniqueConstraint("merchant_id", "mode", "id"))
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    sequence: int = _big(primary_key=True)
+    id: str = _text()
+    kind: str = _text()
+    fact: str = _text()
+    """The business fact that caused it: id of a capture, deposit, refund, hold ..."""
+    payment_id: str | None = _text(nullable=True)
+    created_us: int = _big()
+
+
+class Posting(SQLModel, table=True):
+    """One line of an entry; ``units`` debit positive; ``balance_after`` proves the order."""
+
+    __table_args__ = _args(Index("posting_account", "merchant_id", "mode", "subject", "code", "sequence"))
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    sequence: int = _big(primary_key=True)
+    line: int = _big(primary_key=True)
+    code: str = _text()
+    subject: str = _text()
+    asset: str = _text()
+    units: int = _big()
+    balance_after: int = _big()
+
+
+class Lot(SQLModel, table=True):
+    """One credited portion of a wallet with its own remainder."""
+
+    __table_args__ = _args(
+        Index("lot_wallet", "merchant_id", "wallet_id", "id"),
+        CheckConstraint("remaining_units >= 0 AND remaining_units <= units", name="lot_remaining_within"),
+    )
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    wallet_id: str = _text()
+    kind: str = _text()
+    """paid | promotional"""
+    source: str = _text()
+    """Id of the capture, deposit or grant."""
+    payment_id: str | None = _text(nullable=True)
+    units: int = _big()
+    remaining_units: int = _big()
+    created_us: int = _big()
+
+
+# --- what we tell the merchant, and what needs a person ---------------------------------------------------------------
+
+
+class Event(SQLModel, table=True):
+    """The outbox: written with the money, delivered later. ``sequence`` is gapless per merchant and mode."""
+
+    __table_args__ = _args(UniqueConstraint("merchant_id", "mode", "id"))
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    sequence: int = _big(primary_key=True)
+    id: str = _text()
+    type: str = _text()
+    object_id: str = _text()
+    body: str = _text()
+    created_us: int = _big()
+
+
+class WebhookEndpoint(SQLModel, table=True):
+    __tablename__ = "webhook_endpoint"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    url: str = _text()
+    secret: str = _text()
+    event_types: str = _text()
+    status: str = _text()
+    cursor: int = _big()
+    """Events up to this sequence have delivery rows."""
+    created_us: int = _big()
+
+
+class Delivery(SQLModel, table=True):
+    __table_args__ = _args(
+        Index("delivery_due", "next_try_us", sqlite_where=text("status = 'waiting'"),
+              postgresql_where=text("status = 'waiting'")),
+    )  # fmt: skip
+    merchant_id: str = _text(primary_key=True)
+    endpoint_id: str = _text(primary_key=True)
+    sequence: int = _big(primary_key=True)
+    mode: str = _text()
+    event_id: str = _text()
+    status: str = _text()
+    """waiting | delivered | failed"""
+    tries: int = _big()
+    next_try_us: int = _big()
+    updated_us: int = _big()
+
+
+class DeliveryAttempt(SQLModel, table=True):
+    __tablename__ = "delivery_attempt"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    endpoint_id: str = _text(primary_key=True)
+    sequence: int = _big(primary_key=True)
+    number: int = _big(primary_key=True)
+    http_status: int | None = _big(nullable=True)
+    note: str = _text()
+    duration_ms: int = _big()
+    at_us: int = _big()
+
+
+class Review(SQLModel, table=True):
+    """Something that needs a person."""
+
+    __table_args__ = _args(Index("review_open", "merchant_id", "mode", "status", "id"))
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    reason: str = _text()
+    subject: str = _text()
+    payment_id: str | None = _text(nullable=True)
+    status: str = _text()
+    """open | resolved"""
+    evidence: str = _text()
+    created_us: int = _big()
+    resolved_us: int | None = _big(nullable=True)
+
+
+class Idempotency(SQLModel, table=True):
+    """A POST with an Idempotency-Key: started first, answered with the effect."""
+
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    route: str = _text(primary_key=True)
+    key: str = _text(primary_key=True)
+    fingerprint: str = _text()
+    resource_id: str = _text()
+    status: int | None = _big(nullable=True)
+    answer: str | None = _text(nullable=True)
+    created_us: int = _big()
+    touched_us: int = _big()

@@ -1,0 +1,159 @@
+"""The only way to write money, state, cursor and outbox: units, coalesced into group commits.
+
+A flush starts as soon as the last one ended (no timer) and takes what has queued up, at most 1,000 units. Callers are
+answered after the commit. A statement that fails rolls the flush back and its units run again one by one, so that one
+bad unit never costs another caller its answer. A COMMIT whose answer was lost is resolved by reading the keys again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from orchestrator.clock import Clock
+from orchestrator.database import flush
+from orchestrator.database.flush import Result, Steps
+from orchestrator.database.postgres_backend import CommitUnclear, PostgresBackend
+from orchestrator.database.sqlite_backend import SqliteBackend
+from orchestrator.database.unit import Applied, Unit
+from orchestrator.errors import Busy
+
+FLUSH_UNITS_MAX = 1000
+QUEUE_UNITS_MAX = 20_000
+SINGLE_TRIES_MAX = 4
+
+_log = structlog.get_logger("writer")
+_flushes = Counter("crossrail_writer_flushes", "Transactions of the writer", ["result"])
+_units = Counter("crossrail_writer_units", "Units by result", ["result"])
+_sizes = Histogram("crossrail_writer_flush_units", "Units in one flush", buckets=(1, 2, 5, 10, 50, 100, 500, 1000))
+
+
+class Backend(Protocol):
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def transact(self, steps: Steps) -> list[Result]: ...
+
+
+class OutcomeUnclear(Exception):
+    """The database broke while it committed and the unit has no key to ask by: read the rows, then decide again."""
+
+
+def backend_for(url: str) -> Backend:
+    """Return the backend of a database URL (``sqlite+aiosqlite:///file`` or ``postgresql+asyncpg://...``)."""
+    if url.startswith("sqlite"):
+        return SqliteBackend(url.partition(":///")[2])
+    return PostgresBackend(url.replace("postgresql+asyncpg://", "postgresql://", 1))
+
+
+class Writer:
+    """Queue, flush, answer. One per process; correct with several on PostgreSQL because rows are locked."""
+
+    def __init__(self, backend: Backend, clock: Clock) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._queue: deque[tuple[Unit, asyncio.Future[Applied]]] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self.after_commit: list[Callable[[], None]] = []
+        """Called after every flush that wrote something: workers wake up by it."""
+
+    async def open(self) -> None:
+        await self._backend.open()
+        self._task = asyncio.create_task(self._loop(), name="writer")
+
+    async def close(self) -> None:
+        """Finish what was accepted, then stop."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        await self._backend.close()
+
+    async def submit(self, unit: Unit) -> Applied:
+        """Execute one unit; return after its commit. Raises what ``decide`` raised, or Busy when the queue is full.
+
+        A caller that is cancelled gives up its answer, not the unit.
+        """
+        if self._closing or len(self._queue) >= QUEUE_UNITS_MAX:
+            raise Busy("writer_queue_full", "too many writes are waiting; nothing was written: try again in a second")
+        future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        self._queue.append((unit, future))
+        self._wake.set()
+        return await future
+
+    async def _loop(self) -> None:
+        while True:
+            if not self._queue:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), FLUSH_UNITS_MAX))]
+            try:
+                results = await self._flush([unit for unit, _ in batch])
+            except Exception as error:  # noqa: BLE001  # the loop must live on; every caller gets the error
+                _log.exception("flush_failed", units=len(batch))
+                results = [error] * len(batch)
+            self._answer(batch, results)
+
+    async def _flush(self, units: list[Unit]) -> list[Result]:
+        _sizes.observe(len(units))
+        try:
+            results = await self._backend.transact(flush.run(units, self._clock.now_us()))
+        except CommitUnclear:
+            _flushes.labels("unclear").inc()
+            _log.warning("commit_unclear", units=len(units))
+            return [await self._single(unit, unclear=True) for unit in units]
+        except Exception as error:  # noqa: BLE001  # any statement error: which unit it was is found one by one
+            _flushes.labels("rolled_back").inc()
+            _log.info("flush_rolled_back", units=len(units), error=type(error).__name__, text=str(error)[:200])
+            return [await self._single(unit) for unit in units]
+        _flushes.labels("committed").inc()
+        return results
+
+    async def _single(self, unit: Unit, *, unclear: bool = False) -> Result:
+        """Run one unit in a transaction of its own; again where another process was in the way.
+
+        Running a keyed unit again is safe: its key is read first. A unit without a key is not run again once its
+        commit is in doubt.
+        """
+        tried = 0
+        while True:
+            if unclear and unit.key is None:
+                return OutcomeUnclear("the database broke while it committed; read before you decide again")
+            tried += 1
+            try:
+                return (await self._backend.transact(flush.run([unit], self._clock.now_us())))[0]
+            except CommitUnclear as error:
+                unclear = True
+                failure: Exception = error
+            except Exception as error:  # noqa: BLE001  # told to the caller below
+                failure = error
+            if tried >= SINGLE_TRIES_MAX:
+                return failure
+            await asyncio.sleep(0.05 * 2**tried)
+
+    def _answer(self, batch: list[tuple[Unit, asyncio.Future[Applied]]], results: list[Result]) -> None:
+        for (_, future), result in zip(batch, results, strict=True):
+            _units.labels(_word(result)).inc()
+            if future.cancelled():
+                continue
+            if isinstance(result, Applied):
+                future.set_result(result)
+            else:
+                future.set_exception(result)
+        for wake in self.after_commit:
+            wake()
+
+
+def _word(result: Result) -> str:
+    if isinstance(result, Applied):
+        return "duplicate" if result.duplicate else "applied"
+    return "refused"
