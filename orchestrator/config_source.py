@@ -1,0 +1,365 @@
+"""A YAML file read so that every complaint about it can name its line and column.
+
+``load_document`` reads YAML 1.2 (``NO`` is Norway, not false) into plain Python: dict, list, str, int, bool, None, and
+Decimal for numbers with a point, never float. ``check`` holds a part of it against a pydantic model. Whatever is wrong
+is collected and raised once, as ConfigInvalid.
+
+    config.yaml:12:23: routing.rules[0].when.country: BRA is no country (did you mean 'BR'?)
+        when: {country: BRA}
+                        ^
+
+Numbers that YAML versions read differently (``017``, ``1_000``) are refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+
+Step = str | int
+Trail = tuple[Step, ...]
+"""Where something stands: ``("routing", "rules", 0, "id")``."""
+
+BYTES_MAX: Final = 1_000_000
+NODES_MAX: Final = 100_000
+"""Aliases can make a small file grow without end."""
+DEPTH_MAX: Final = 40
+PROBLEMS_MAX: Final = 50
+
+_INT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?")
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_SECRET: Final = re.compile(
+    r"(?P<name>[\w-]*(?:secret|password|token|mnemonic|private|xprv|key)[\w-]*[\"']?\s*:\s*)(?P<value>[^,}\]#]+)",
+    re.IGNORECASE,
+)
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, where it stands, and what to do about it. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str | None = None
+    excerpt: str = ""
+    """The line of the file, values of secrets blacked out."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}: " + (f"{self.path}: " if self.path else "")
+        text = where + self.message + (f" ({self.hint})" if self.hint else "")
+        if self.excerpt.strip():
+            text += f"\n    {self.excerpt}\n    {' ' * (self.column - 1)}^"
+        return text
+
+
+class ConfigInvalid(ValueError):
+    """The configuration cannot be used; every problem that was found is listed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        shown = [str(problem) for problem in self.problems[:PROBLEMS_MAX]]
+        if len(self.problems) > PROBLEMS_MAX:
+            shown.append(f"and {len(self.problems) - PROBLEMS_MAX} more problems")
+        super().__init__("\n".join(shown))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file as plain Python, and where each part of it stands."""
+
+    file: str
+    data: Any
+    lines: tuple[str, ...]
+    values: Mapping[Trail, tuple[int, int]]
+    keys: Mapping[Trail, tuple[int, int]]
+
+    def position(self, path: Trail) -> tuple[int, int]:
+        """Return line and column of the value at ``path``, or of the nearest part around it that is there."""
+        while path not in self.values and path:
+            path = path[:-1]
+        return self.values.get(path, (1, 1))
+
+    def at(self, path: Trail) -> Any:
+        """Return the value at ``path``; None where there is none."""
+        here = self.data
+        for step in path:
+            if _holds(here, step):
+                here = here[step]
+            else:
+                return None
+        return here
+
+    def problem(self, path: Trail, message: str, hint: str | None = None, *, on_key: bool = False) -> Problem:
+        """Return a Problem that stands at ``path`` (at its key, where the name and not the value is wrong)."""
+        line, column = (self.keys.get(path) if on_key else None) or self.position(path)
+        return Problem(self.file, line, column, spell(path), message, hint, self._excerpt(line))
+
+    def _excerpt(self, line: int) -> str:
+        return excerpt(self.lines[line - 1]) if 0 < line <= len(self.lines) else ""
+
+
+def _holds(here: Any, step: Step) -> bool:
+    match here:
+        case dict():
+            return step in here
+        case list():
+            return isinstance(step, int) and 0 <= step < len(here)
+        case _:
+            return False
+
+
+def excerpt(line: str) -> str:
+    """Return a line that may be shown: control characters plain, secrets blacked out, not too long."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in line[:200])
+    return _SECRET.sub(r"\g<name>***", plain).rstrip()
+
+
+def spell(path: Trail) -> str:
+    """Write a path as people do: ``routing.rules[0].when.country``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if _PLAIN_KEY.fullmatch(step) else repr(step))
+    return text
+
+
+def suggest(word: object, known: Iterable[str]) -> str | None:
+    """Return ``did you mean 'x'?`` for the known word that is nearest, or None."""
+    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else None
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def load_document(source: Path | str, file: str | None = None) -> Document:
+    """Read a file (Path) or a text (str); ``file`` is the name that problems show. Raises ConfigInvalid."""
+    name = file or (source.name if isinstance(source, Path) else "config.yaml")
+    text = _read(source, name) if isinstance(source, Path) else source
+    lines = tuple(text.replace("\r\n", "\n").split("\n"))
+
+    def refuse(line: int, column: int, message: str, hint: str | None = None) -> ConfigInvalid:
+        shown = excerpt(lines[line - 1]) if 0 < line <= len(lines) else ""
+        return ConfigInvalid([Problem(name, line, column, "", message, hint, shown)])
+
+    if len(text.encode("utf-8", "replace")) > BYTES_MAX:
+        raise refuse(1, 1, f"the file is larger than {BYTES_MAX} bytes")
+    for number, line in enumerate(lines, 1):
+        if line.startswith("%YAML") and line.split()[1:2] != ["1.2"]:
+            raise refuse(number, 1, "this file is read as YAML 1.2 (in 1.1, NO means false)", "remove this line")
+    try:
+        root = YAML(typ="rt", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else error.context
+        raise refuse(*place, f"not YAML: {error.problem}", hint) from None
+    except ReaderError as error:
+        before = text[: error.position]
+        place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise refuse(*place, "not YAML: a character that is not allowed in text") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise refuse(1, 1, f"not YAML: {type(error).__name__}") from error
+    if root is None:
+        raise refuse(1, 1, "the file is empty")
+    return _Reader(name, lines).read(root)
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        problem = Problem(name, 1, 1, "", f"the file cannot be read: {error.strerror}")
+        raise ConfigInvalid([problem]) from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        column = len(before) - before.rfind(b"\n")
+        problem = Problem(name, before.count(b"\n") + 1, column, "", "the file is not UTF-8 text")
+        raise ConfigInvalid([problem]) from None
+
+
+class _Reader:
+    """Turns composed YAML nodes into plain Python and remembers where each stood."""
+
+    def __init__(self, file: str, lines: tuple[str, ...]) -> None:
+        self.document = Document(file, None, lines, {}, {})
+        self.values: dict[Trail, tuple[int, int]] = {}
+        self.keys: dict[Trail, tuple[int, int]] = {}
+        self.problems: list[Problem] = []
+
+    def read(self, root: Node) -> Document:
+        data = self._value(root, ())
+        if self.problems:
+            raise ConfigInvalid(sorted(self.problems, key=lambda problem: (problem.line, problem.column)))
+        return Document(self.document.file, data, self.document.lines, self.values, self.keys)
+
+    def _refuse(self, node: Node, path: Trail, message: str, hint: str | None = None) -> None:
+        line, column = _mark(node)
+        shown = excerpt(self.document.lines[line - 1]) if line <= len(self.document.lines) else ""
+        self.problems.append(Problem(self.document.file, line, column, spell(path), message, hint, shown))
+
+    def _value(self, node: Node, path: Trail) -> Any:
+        self.values[path] = _mark(node)
+        if len(path) > DEPTH_MAX or len(self.values) > NODES_MAX:
+            self._refuse(node, path[:3], "the file is nested too deeply or aliases make it too large")
+            raise ConfigInvalid(self.problems)
+        match node:
+            case MappingNode():
+                return self._mapping(node, path)
+            case SequenceNode():
+                return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
+            case ScalarNode():
+                return self._scalar(node, path)
+            case _:
+                raise TypeError(f"ruamel.yaml composed a {type(node).__name__}")
+
+    def _mapping(self, node: MappingNode, path: Trail) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                self._refuse(key_node, path, "a key must be a plain word")
+                continue
+            key = str(key_node.value)
+            here = (*path, key)
+            if _kind(key_node) == "merge":
+                self._refuse(key_node, here, "merge keys are not part of YAML 1.2", "write the entries out")
+            elif key in found:
+                self._refuse(key_node, here, f"the key is here twice; first in line {self.keys[here][0]}")
+            else:
+                self.keys[here] = _mark(key_node)
+                found[key] = self._value(value_node, here)
+        return found
+
+    def _scalar(self, node: ScalarNode, path: Trail) -> Any:
+        text = str(node.value)
+        match _kind(node):
+            case "str" | "timestamp":  # YAML 1.2 knows no dates: they stay text until a model asks for one
+                return text
+            case "null":
+                return None
+            case "bool":
+                return text.lower() == "true"
+            case "int" if _INT.fullmatch(text):
+                return int(text)
+            case "float" if _DECIMAL.fullmatch(text):
+                return Decimal(text)
+            case "int" | "float":
+                self._refuse(node, path, f"{text} is not a plain number", "write 17 or 1.5, or put it in quotes")
+            case other:
+                self._refuse(node, path, f"the tag {other} is not known here", "remove it")
+        return None
+
+
+def _mark(node: Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _kind(node: Node) -> str:
+    return str(node.tag).removeprefix("tag:yaml.org,2002:")
+
+
+# --- checking -----------------------------------------------------------------------------------------------------
+
+
+def check(model: type[ModelT], document: Document, prefix: Trail = ()) -> ModelT:
+    """Return the part at ``prefix`` as a ``model``. Raises ConfigInvalid with every error at its line and column.
+
+    A validator of the model may raise PydanticCustomError with ``hint`` in its context: it is shown in brackets.
+    """
+    data = document.at(prefix)
+    if data is None:
+        name = prefix[-1] if prefix else "the file"
+        raise ConfigInvalid([document.problem(prefix, f"{name} is missing or empty")])
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = [_problem(model, document, prefix, detail) for detail in error.errors(include_url=False)]
+        problems.sort(key=lambda problem: (problem.line, problem.column))
+        raise ConfigInvalid(problems) from None
+
+
+def _problem(model: type[BaseModel], document: Document, prefix: Trail, detail: ErrorDetails) -> Problem:
+    path = _in_document(document, prefix, detail["loc"])
+    context = detail.get("ctx", {})
+    hint: str | None = context.get("hint")
+    given = detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            known = _field_names(model, detail["loc"][:-1])
+            hint = suggest(path[-1], known) or (f"known here: {', '.join(known)}" if known else None)
+            return document.problem(path, "this key is not known", hint, on_key=True)
+        case "missing":
+            return document.problem(path, "this is required and missing")
+        case "literal_error" | "enum":
+            known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+            return document.problem(path, f"must be one of {', '.join(known)}", suggest(given, known))
+        case "string_type" if isinstance(given, bool | int | Decimal):
+            return document.problem(path, "must be text", "put it in quotes")
+        case "value_error":
+            return document.problem(path, str(context.get("error", detail["msg"])), hint)
+        case _:
+            message = detail["msg"].replace("Input should", "should")
+            return document.problem(path, message, hint)
+
+
+def _in_document(document: Document, prefix: Trail, location: Sequence[Step]) -> Trail:
+    """Turn pydantic's location into a path of the file.
+
+    Pydantic also names branches of unions, and parts that a validator made (a list around one word): they are not in
+    the file and are left out. A dotted key of the file may be two steps of the model (``metadata.plan``).
+    """
+    path, rest = prefix, list(location)
+    while rest:
+        here, step = document.at(path), rest.pop(0)
+        dotted = f"{step}.{rest[0]}" if rest else ""
+        if _holds(here, step):
+            path = (*path, step)
+        elif _holds(here, dotted):
+            path = (*path, dotted)
+            rest.pop(0)
+        elif isinstance(here, dict) and not rest:
+            path = (*path, step)  # a field that is missing
+    return path
+
+
+def _field_names(model: type[BaseModel], location: Sequence[Step]) -> list[str]:
+    """Return the keys that the model allows at a location."""
+    models: list[type[BaseModel]] = [model]
+    for step in location:
+        if isinstance(step, str):
+            fields = [field for each in models for name, field in _named(each) if name == step]
+            models = [inner for field in fields for inner in _models_in(field)] or models
+    return [name for each in models for name, _ in _named(each)]
+
+
+def _named(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        yield field.alias or name, field.annotation
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [inner for part in get_args(annotation) for inner in _models_in(part)]
