@@ -167,6 +167,7 @@ def load_document(source: Path | str, file: str | None = None) -> Document:
     for number, line in enumerate(lines, 1):
         if line.startswith("%YAML") and line.split()[1:2] != ["1.2"]:
             raise refuse(number, 1, "this file is read as YAML 1.2 (in 1.1, NO means false)", "remove this line")
+    place: tuple[int, int]
     try:
         root = YAML(typ="rt", pure=True).compose(text)
     except MarkedYAMLError as error:
@@ -305,23 +306,29 @@ def _problem(model: type[BaseModel], document: Document, prefix: Trail, detail: 
     context = detail.get("ctx", {})
     hint: str | None = context.get("hint")
     given = detail["input"]
+    message = detail["msg"].replace("Input should", "should")
+    on_key = False
     match detail["type"]:
         case "extra_forbidden":
             known = _field_names(model, detail["loc"][:-1])
             hint = suggest(path[-1], known) or (f"known here: {', '.join(known)}" if known else None)
-            return document.problem(path, "this key is not known", hint, on_key=True)
+            message, on_key = "this key is not known", True
         case "missing":
-            return document.problem(path, "this is required and missing")
+            message = "this is required and missing"
         case "literal_error" | "enum":
             known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-            return document.problem(path, f"must be one of {', '.join(known)}", suggest(given, known))
+            message, hint = f"must be one of {', '.join(known)}", suggest(given, known)
         case "string_type" if isinstance(given, bool | int | Decimal):
-            return document.problem(path, "must be text", "put it in quotes")
+            message, hint = "must be text", "put it in quotes"
+        case "list_type" | "tuple_type":
+            message = "must be a list"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            message = "must be a mapping, such as {key: value}"
         case "value_error":
-            return document.problem(path, str(context.get("error", detail["msg"])), hint)
+            message = str(context.get("error", message))
         case _:
-            message = detail["msg"].replace("Input should", "should")
-            return document.problem(path, message, hint)
+            pass  # pydantic's own words say enough
+    return document.problem(path, message, hint, on_key=on_key)
 
 
 def _in_document(document: Document, prefix: Trail, location: Sequence[Step]) -> Trail:
