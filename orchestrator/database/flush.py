@@ -210,14 +210,15 @@ class _Flush:
         return [row_lock("account", *key) for key in keys if not self.view.is_locked("account", key)]
 
     def shards(self) -> list[Lock]:
-        touched = {(unit.merchant_id, unit.mode) for unit, _ in [*self.entries, *self.events]}
+        touched = {(unit.merchant_id, unit.mode) for unit, _ in self.entries}
+        touched |= {(event.merchant_id or unit.merchant_id, unit.mode) for unit, event in self.events}
         return [row_lock("shard", *key) for key in touched]
 
     def sequence(self) -> None:
         """Give entries and events their gapless numbers, and every line the balance after it."""
         running: dict[Key, Any] = {}
         for unit, entry in self.entries:
-            number = self._next(unit, "entry_sequence")
+            number = self._next(unit.merchant_id, unit.mode, "entry_sequence")
             scope = {"merchant_id": unit.merchant_id, "mode": unit.mode, "sequence": number}
             self._insert("journal_entry", scope | {
                 "id": new_id("ent"), "kind": entry.kind, "fact": entry.fact, "payment_id": entry.payment_id,
@@ -236,14 +237,16 @@ class _Flush:
         for account, balance in running.items():
             self._set_balance(account, balance)
         for unit, event in self.events:
+            merchant_id = event.merchant_id or unit.merchant_id
             self._insert("event", {
-                "merchant_id": unit.merchant_id, "mode": unit.mode, "sequence": self._next(unit, "event_sequence"),
+                "merchant_id": merchant_id, "mode": unit.mode,
+                "sequence": self._next(merchant_id, unit.mode, "event_sequence"),
                 "id": new_id("evt"), "type": event.type, "object_id": event.object_id, "body": event.body,
                 "created_us": self.now_us,
             })  # fmt: skip
 
-    def _next(self, unit: Unit, counter: str) -> int:
-        key = (unit.merchant_id, unit.mode)
+    def _next(self, merchant_id: str, mode: str, counter: str) -> int:
+        key = (merchant_id, mode)
         row = self.view.find("shard", key)
         if row is None:
             row = {"merchant_id": key[0], "mode": key[1], "entry_sequence": 0, "event_sequence": 0}

@@ -7,16 +7,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Select, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from orchestrator.database.unit import Row
 
 READ_TIMEOUT_S = 30
+
+
+class Snapshot:
+    """Queries that see one state of the database."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def all(self, query: Select[Any]) -> list[Row]:
+        return [dict(row) for row in (await self._connection.execute(query)).mappings()]
+
+    async def stream(self, query: Select[Any], batch: int = 5000) -> AsyncIterator[Sequence[Row]]:
+        """Yield the rows of a long query in batches."""
+        result = await self._connection.stream(query)
+        async for rows in result.mappings().partitions(batch):
+            yield [dict(row) for row in rows]
 
 
 class Reads:
@@ -36,14 +53,16 @@ class Reads:
             row = (await connection.execute(query)).mappings().first()
             return None if row is None else dict(row)
 
-    async def stream(self, query: Select[Any], batch: int = 5000) -> AsyncIterator[Sequence[Row]]:
-        """Yield the rows of a long query in batches, from one snapshot."""
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """Give several queries one view of the database, whatever is written meanwhile."""
         async with self._engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ")
-            result = await connection.stream(query)
-            async for rows in result.mappings().partitions(batch):
-                yield [dict(row) for row in rows]
+            else:
+                await connection.exec_driver_sql("BEGIN")
+            yield Snapshot(connection)
+            await connection.rollback()
 
     async def ping(self) -> None:
         """Raise where the database does not answer."""

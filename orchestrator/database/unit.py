@@ -76,6 +76,8 @@ class OutgoingEvent:
     object_id: str
     body: str
     """JSON of ``data.object``."""
+    merchant_id: str | None = None
+    """Whose event it is, where the unit is the platform's (a block holds transfers to many merchants)."""
 
 
 @dataclass(slots=True)
@@ -96,8 +98,8 @@ class Changes:
     def post(self, entry: Entry) -> None:
         self.entries.append(entry)
 
-    def emit(self, type_: str, object_id: str, body: str) -> None:
-        self.events.append(OutgoingEvent(type_, object_id, body))
+    def emit(self, type_: str, object_id: str, body: str, merchant_id: str | None = None) -> None:
+        self.events.append(OutgoingEvent(type_, object_id, body, merchant_id))
 
 
 Decide: TypeAlias = Callable[["View", Changes], Mapping[str, Any]]
