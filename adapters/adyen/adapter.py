@@ -1,0 +1,208 @@
+"""Adyen: Pix, iDEAL and GCash on Adyen's hosted page (Pay by Link).
+
+Why payment links and not /payments: README.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from adapters.adyen import wire, wire_amounts, wire_webhooks
+from adapters.adyen.client import AsyncAdyenClient, Refused, payment_links
+from adapters.base import (
+    CancelOutcome,
+    Capability,
+    Flow,
+    Mode,
+    OutcomeUnknown,
+    PaymentOrder,
+    PaymentReference,
+    PaymentStarted,
+    RailAccount,
+    RailEvent,
+    RailMisconfigured,
+    Redirect,
+)
+from rates.money import MoneyError
+
+METHODS: Final = {
+    capability.method: capability
+    for capability in (
+        Capability("pix", Flow.REDIRECT, frozenset({"BR"}), ("BRL",), expected_seconds=60),
+        Capability("ideal", Flow.REDIRECT, frozenset({"NL"}), ("EUR",), expected_seconds=30),
+        Capability("gcash", Flow.REDIRECT, frozenset({"PH"}), ("PHP",), expected_seconds=60),
+    )
+}
+"""Adyen's names of these methods are ours. Amount limits are the merchant's contract: Adyen documents none for all."""
+
+HMAC_KEY: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){16,64}")
+
+
+class Options(BaseModel):
+    """``options`` of an adyen account in config.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    api_key: SecretStr = Field(min_length=1)
+    merchant_account: str = Field(min_length=1, max_length=80)
+    hmac_keys: tuple[SecretStr, ...] = Field(min_length=1, max_length=5)
+    """Hex, as the Customer Area shows them. The newest first; older ones until their queued webhooks are through."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    live_endpoint_prefix: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
+
+    @field_validator("hmac_keys")
+    @classmethod
+    def _hex(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(HMAC_KEY.fullmatch(key.get_secret_value()) for key in keys):
+            raise ValueError("each key is an even number of hex digits, at least 32")
+        return keys
+
+    @field_validator("methods")
+    @classmethod
+    def _offered(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        if not methods or not set(methods) <= set(METHODS):
+            raise ValueError(f"methods are some of: {', '.join(METHODS)}")
+        return methods
+
+
+def read_options(account: RailAccount) -> Options:
+    """Check the account's options. Raises RailMisconfigured with the field's name, never with a secret."""
+    try:
+        options = Options.model_validate(dict(account.options))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise RailMisconfigured(f"adyen account {account.account!r}: {field}: {first['msg']}") from None
+    if account.mode is Mode.LIVE and account.base_url is None and options.live_endpoint_prefix is None:
+        raise RailMisconfigured(
+            f"adyen account {account.account!r}: live_endpoint_prefix: live needs the prefix of the company's own "
+            "endpoint (Customer Area, Developers, API URLs)"
+        )
+    return options
+
+
+class AdyenAdapter:
+    """One merchant account at Adyen."""
+
+    def __init__(self, account: RailAccount, http: aiohttp.ClientSession) -> None:
+        options = read_options(account)
+        self._account = account
+        self._merchant_account = options.merchant_account
+        self._hmac_keys = [key.get_secret_value() for key in options.hmac_keys]
+        self._capabilities = tuple(METHODS[method] for method in options.methods)
+        self._links = payment_links(
+            AsyncAdyenClient(
+                http,
+                api_key=options.api_key.get_secret_value(),
+                live=account.mode is Mode.LIVE,
+                base_url=account.base_url,
+                live_endpoint_prefix=options.live_endpoint_prefix,
+            )
+        )
+
+    @property
+    def account(self) -> RailAccount:
+        return self._account
+
+    @property
+    def capabilities(self) -> Sequence[Capability]:
+        return self._capabilities
+
+    @property
+    def resend_window_seconds(self) -> int:
+        return wire.RESEND_WINDOW_SECONDS
+
+    def supports_currency(self, currency: str) -> bool:
+        return wire_amounts.supports(currency)
+
+    async def create_payment(self, order: PaymentOrder) -> PaymentStarted:
+        """Create a payment link that offers the one method. The attempt id is its reference and Idempotency-Key.
+
+        Source: https://docs.adyen.com/api-explorer/Checkout/latest/post/paymentLinks
+        """
+        self._check(order)
+        try:
+            body = wire.link_request(order, self._merchant_account)
+        except MoneyError as error:
+            raise RailMisconfigured(f"amount: {error}") from error
+        answer: wire.Answer = await self._links.payment_links(body, idempotency_key=order.attempt_id)
+        try:
+            link = wire.Link.model_validate(dict(answer.message))
+        except ValidationError as error:
+            raise OutcomeUnknown(f"Adyen made a link that cannot be read: {error.errors()[0]['loc']}") from None
+        if (field := wire.link_differs(link, body)) is not None:
+            raise OutcomeUnknown(f"Adyen's link {link.id} has another {field} than was asked for")
+        return PaymentStarted(
+            rail_reference=link.id,
+            action=Redirect(link.url, link.expiresAt or order.expires_at),
+            events=[wire.link_event(link, self._account, answer.answered_at)],
+        )
+
+    async def fetch_status(self, reference: PaymentReference) -> Sequence[RailEvent]:
+        """Ask for the link's status. It never names the money: only a webhook captures.
+
+        Adyen has no search by reference: without a link id there is nothing to ask, and nothing is said.
+        Source: https://docs.adyen.com/api-explorer/Checkout/latest/get/paymentLinks/(linkId)
+        """
+        if reference.rail_reference is None:
+            return []
+        link, answer = await self._fetch(reference.rail_reference)
+        return [wire.link_event(link, self._account, answer.answered_at)]
+
+    async def cancel_payment(self, reference: PaymentReference) -> CancelOutcome:
+        """Expire the link, if nobody is paying on it.
+
+        Source: https://docs.adyen.com/api-explorer/Checkout/latest/patch/paymentLinks/(linkId)
+        """
+        if reference.rail_reference is None:
+            return CancelOutcome.CANNOT
+        link, _ = await self._fetch(reference.rail_reference)
+        if link.status == "active":
+            try:
+                answer = await self._links.update_payment_link({"status": "expired"}, link.id)
+                link = self._link(answer, OutcomeUnknown)
+            except Refused:  # somebody began to pay in between: its status says so
+                link, _ = await self._fetch(reference.rail_reference)
+        return CancelOutcome.CANCELED if link.status == "expired" else CancelOutcome.TOO_LATE
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[RailEvent]:  # noqa: ARG002  # the signature is in the body
+        return wire_webhooks.read_webhook(body, self._account, self._merchant_account, self._hmac_keys)
+
+    def webhook_answer(self) -> tuple[int, str, str]:
+        """Any 2xx is accepted today; older endpoints are accepted by this body. It satisfies both.
+
+        Source: https://www.adyen.com/knowledge-hub/webhooks-accept-2xx
+        """
+        return 200, "text/plain", "[accepted]"
+
+    def _check(self, order: PaymentOrder) -> None:
+        offered = {capability.method: capability for capability in self._capabilities}
+        capability = offered.get(order.method)
+        if capability is None:
+            raise RailMisconfigured(f"method: this account does not offer {order.method!r}")
+        if order.amount.asset.code not in capability.currencies:
+            raise RailMisconfigured(f"amount: {order.method} is paid in {', '.join(capability.currencies)}")
+        if order.amount.units <= 0:
+            raise RailMisconfigured("amount: it is above zero")
+        if not wire.OUR_REFERENCE.fullmatch(order.attempt_id):
+            raise RailMisconfigured("attempt_id: 1 to 64 of A-Z a-z 0-9 _ . -")
+
+    async def _fetch(self, link_id: str) -> tuple[wire.Link, wire.Answer]:
+        if not re.fullmatch(r"[A-Za-z0-9_\-]{1,64}", link_id):
+            raise RailMisconfigured(f"rail_reference: {link_id[:80]!r} is no payment link id")
+        answer: wire.Answer = await self._links.get_payment_link(link_id)
+        return self._link(answer, RailMisconfigured), answer
+
+    def _link(self, answer: wire.Answer, otherwise: type[Exception]) -> wire.Link:
+        try:
+            link = wire.Link.model_validate(dict(answer.message))
+        except ValidationError as error:
+            raise otherwise(f"a payment link of Adyen cannot be read: {error.errors()[0]['loc']}") from None
+        if link.merchantAccount != self._merchant_account:
+            raise RailMisconfigured(f"link {link.id} belongs to merchant account {link.merchantAccount!r}")
+        return link

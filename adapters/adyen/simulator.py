@@ -1,0 +1,236 @@
+"""Adyen's side: payment links over HTTP, a hosted page, signed webhooks.
+
+    GET/POST {base}/_control           fault switches (adapters/kit/simulator.py)
+    POST  {base}/v72/paymentLinks      GET, PATCH {base}/v72/paymentLinks/{id}
+    GET   {base}/pay/{id}              the hosted page
+    POST  {base}/pay/{id}              the buyer's choice: a form, or JSON {"outcome": ...} answered in JSON
+
+Outcomes: ``paid``, ``refused`` (with ``reason``, Adyen's number or text), ``pending`` (gone to the bank; choose again
+later), ``abandoned`` (never came back). Sources stand in simulator_state.py; errors as in
+https://docs.adyen.com/development-resources/error-codes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from aiohttp import web
+
+from adapters.adyen.simulator_page import page
+from adapters.adyen.simulator_state import LINKS_MAX, Bank, Link, new_reference, now
+from adapters.base import SimulatorSettings
+from adapters.kit.simulator import Handler, Switches, WebhookSender, add_control, api
+
+EXPIRY_DAYS_MAX: Final = 70
+BODY_BYTES_MAX: Final = 100_000
+OUTCOMES: Final = ("paid", "refused", "pending", "abandoned")
+
+
+class _No(Exception):
+    """Adyen's error envelope."""
+
+    def __init__(self, status: int, code: str, message: str, kind: str = "validation") -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.kind = status, code, message, kind
+
+    def answer(self) -> web.Response:
+        return web.json_response(
+            {
+                "status": self.status,
+                "errorCode": self.code,
+                "message": self.message,
+                "errorType": self.kind,
+                "pspReference": new_reference(),
+            },
+            status=self.status,
+        )
+
+
+def _answering(handler: Handler) -> Handler:
+    """Turn a refusal into Adyen's error envelope."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except _No as no:
+            return no.answer()
+
+    return answer
+
+
+def _refuse(status: int) -> web.Response:
+    if status == 429:
+        return _No(429, "010", "Too many requests", "security").answer()
+    return _No(status, "999", "Service unavailable", "internal").answer()
+
+
+class _Simulator:
+    """The handlers, and the account that they answer for."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        options = settings.options
+        self.base_url = settings.base_url
+        self.api_key = str(options["api_key"])
+        self.merchant_account = str(options["merchant_account"])
+        self.switches = Switches()
+        self.sender = WebhookSender(settings.webhook_url, self.switches)
+        self.bank = Bank(bytes.fromhex(str(options["hmac_keys"][0])), live=False, sender=self.sender)
+
+    # --- the API ------------------------------------------------------------------------------------------------
+
+    def _let_in(self, request: web.Request) -> None:
+        if not hmac.compare_digest(request.headers.get("x-api-key", "").encode(), self.api_key.encode()):
+            raise _No(401, "000", "HTTP Status Response - Unauthorized", "security")
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        self._let_in(request)
+        key = request.headers.get("Idempotency-Key", "")
+        if len(key) > 64:
+            raise _No(422, "702", "Idempotency-Key is too long")
+        if key in self.bank.answers:
+            status, body = self.bank.answers[key]
+        else:
+            status, body = 201, self._new_link(await _json(request)).shown()
+            if key:
+                self.bank.answers[key] = status, body
+        return web.json_response(body, status=status, headers={"Idempotency-Key": key} if key else {})
+
+    def _new_link(self, body: Mapping[str, Any]) -> Link:
+        for name in ("reference", "merchantAccount"):
+            if not isinstance(body.get(name), str) or not body[name]:
+                raise _No(422, "130", f"Required field '{name}' is not provided.")
+        if body["merchantAccount"] != self.merchant_account:
+            raise _No(403, "901", "Invalid Merchant Account", "security")
+        amount = body.get("amount")
+        if not isinstance(amount, dict) or type(amount.get("value")) is not int or amount["value"] <= 0:
+            raise _No(422, "137", "Invalid amount specified")
+        if not isinstance(amount.get("currency"), str) or len(amount["currency"]) != 3:
+            raise _No(422, "138", "Unsupported currency specified")
+        allowed = body.get("allowedPaymentMethods", [])
+        if not isinstance(allowed, list) or not all(isinstance(one, str) for one in allowed):
+            raise _No(400, "702", "Unexpected value for allowedPaymentMethods")
+        if len(str(body.get("description", ""))) > 280:
+            raise _No(422, "702", "description is too long")
+        if len(self.bank.links) >= LINKS_MAX:
+            raise _No(500, "999", "This simulator is full: start it again", "internal")
+        link_id = "PL" + new_reference()
+        url = f"{self.base_url}/pay/{link_id}"
+        link = Link(link_id, dict(body), url, _expiry(body.get("expiresAt")))
+        self.bank.links[link_id] = link
+        return link
+
+    def _find(self, request: web.Request) -> Link:
+        link = self.bank.links.get(request.match_info["id"])
+        if link is None:
+            raise _No(404, "400", "Payment link not found")
+        link.refresh()
+        return link
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        self._let_in(request)
+        return web.json_response(self._find(request).shown())
+
+    async def change(self, request: web.Request) -> web.StreamResponse:
+        self._let_in(request)
+        link = self._find(request)
+        if (await _json(request)).get("status") != "expired":
+            raise _No(422, "702", "status can become expired only")
+        if link.status not in {"active", "expired"}:
+            raise _No(422, "702", f"A payment link that is {link.status} cannot be expired")
+        if link.status == "active":
+            link.become("expired")
+        return web.json_response(link.shown())
+
+    # --- the buyer ----------------------------------------------------------------------------------------------
+
+    async def show_page(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return _html(page(self._find(request)))
+        except _No:
+            return _html("<h1>No such payment</h1>", status=404)
+
+    async def choose(self, request: web.Request) -> web.StreamResponse:
+        scripted = request.content_type == "application/json"
+        link = self._find(request)
+        choice = await _json(request) if scripted else dict(await request.post())
+        problem = self._act(link, str(choice.get("outcome", "")), str(choice.get("reason", "2")))
+        if scripted:
+            shown = {"status": link.status, "problem": problem, "return_url": link.body.get("returnUrl")}
+            return web.json_response(shown, status=200 if problem is None else 409)
+        return _html(page(link, said=problem or choice.get("outcome")), status=200 if problem is None else 409)
+
+    def _act(self, link: Link, outcome: str, reason: str) -> str | None:
+        """Do what the buyer chose, or say why not."""
+        if outcome not in OUTCOMES:
+            raise _No(422, "702", f"outcome is one of {', '.join(OUTCOMES)}")
+        if link.status not in {"active", "paymentPending"}:
+            return f"this payment link is {link.status}"
+        if self.switches.decline and outcome in {"paid", "pending"}:
+            outcome, reason = "refused", self.switches.decline
+        match outcome:
+            case "paid":
+                self.bank.pay(link)
+            case "refused":
+                self.bank.refuse(link, reason)
+            case "pending":
+                self.bank.begin(link)
+            case _:
+                self.bank.abandon(link)
+        return None
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        raise _No(400, "702", "Unexpected input: the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise _No(400, "702", "Unexpected input: the body is not an object")
+    return body
+
+
+def _expiry(text: object) -> datetime:
+    if text is None:
+        return now() + timedelta(hours=24)
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise _No(422, "702", "expiresAt is not an ISO 8601 date") from None
+    if moment.tzinfo is None:
+        raise _No(422, "702", "expiresAt has no time zone")
+    if not now() < moment <= now() + timedelta(days=EXPIRY_DAYS_MAX):
+        raise _No(422, "702", f"expiresAt is in the past, or more than {EXPIRY_DAYS_MAX} days away")
+    return moment.astimezone(UTC)
+
+
+def _html(text: str, status: int = 200) -> web.Response:
+    return web.Response(
+        text=text,
+        status=status,
+        content_type="text/html",
+        headers={
+            "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+            "cache-control": "no-store",
+        },
+    )
+
+
+def build_simulator(settings: SimulatorSettings) -> web.Application:
+    """SIMULATOR of this rail. Options: api_key, merchant_account, hmac_keys (the first one signs)."""
+    simulator = _Simulator(settings)
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    links = "/v72/paymentLinks"
+    for method, path, handler in (
+        ("POST", links, simulator.create),
+        ("GET", links + "/{id}", simulator.show),
+        ("PATCH", links + "/{id}", simulator.change),
+    ):
+        app.router.add_route(method, path, api(simulator.switches, _answering(handler), _refuse))
+    app.router.add_get("/pay/{id}", simulator.show_page)
+    app.router.add_post("/pay/{id}", _answering(simulator.choose))
+    add_control(app, simulator.switches, simulator.sender)
+    return app

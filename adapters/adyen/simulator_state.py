@@ -1,0 +1,168 @@
+"""The simulator's links, and the webhooks that Adyen would send about them. State in memory.
+
+Written from Adyen's documents, not from the adapter; nothing of the adapter is imported here.
+Sources: https://docs.adyen.com/api-explorer/Checkout/latest/post/paymentLinks (shapes, statuses),
+https://docs.adyen.com/development-resources/webhooks/verify-hmac-signatures (signature),
+https://docs.adyen.com/api-explorer/Webhooks/latest/post/AUTHORISATION (items),
+https://docs.adyen.com/development-resources/refusal-reasons (texts of refusals).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from adapters.kit.simulator import BuildMessage, WebhookSender
+
+LINKS_MAX: Final = 10_000
+ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+REFUSAL_TEXT: Final = {
+    "2": "Refused",
+    "4": "Acquirer Error",
+    "5": "Blocked Card",
+    "9": "Issuer Unavailable",
+    "10": "Not supported",
+    "12": "Not enough balance",
+    "15": "Cancelled",
+    "16": "Shopper Cancelled",
+    "20": "FRAUD",
+    "22": "FRAUD-CANCELLED",
+    "23": "Transaction Not Permitted",
+    "31": "Issuer Suspected Fraud",
+}
+"""A decline may be asked for by Adyen's number or by its text."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_reference() -> str:
+    """Return a pspReference: 16 characters."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(16))
+
+
+@dataclass(slots=True)
+class Link:
+    """One payment link."""
+
+    id: str
+    body: Mapping[str, Any]
+    """As it was asked for."""
+    url: str
+    expires_at: datetime
+    status: str = "active"
+    updated_at: datetime = field(default_factory=now)
+    psp_reference: str = ""
+    """Of the try that runs or has succeeded."""
+
+    def become(self, status: str) -> None:
+        self.status = status
+        self.updated_at = now()
+
+    @property
+    def method(self) -> str:
+        allowed: list[str] = self.body.get("allowedPaymentMethods") or ["scheme"]
+        return allowed[0]
+
+    def refresh(self) -> None:
+        """Time runs out for links on which nobody is paying."""
+        if self.status == "active" and now() >= self.expires_at:
+            self.become("expired")
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            **self.body,
+            "id": self.id,
+            "url": self.url,
+            "status": self.status,
+            "expiresAt": iso(self.expires_at),
+            "updatedAt": iso(self.updated_at),
+        }
+
+
+def iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(slots=True)
+class Bank:
+    """What happens after the buyer has chosen: statuses change, and Adyen tells us."""
+
+    hmac_key: bytes
+    live: bool
+    sender: WebhookSender
+    links: dict[str, Link] = field(default_factory=dict)
+    answers: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    """By Idempotency-Key: the first answer, given again without acting."""
+
+    def pay(self, link: Link) -> None:
+        link.psp_reference = link.psp_reference or new_reference()
+        link.become("completed")
+        self._tell(link, "AUTHORISATION", success=True)
+
+    def refuse(self, link: Link, code_or_text: str) -> None:
+        """The link stays open: a shopper may try again."""
+        link.psp_reference = link.psp_reference or new_reference()
+        self._tell(link, "AUTHORISATION", success=False, reason=REFUSAL_TEXT.get(code_or_text, code_or_text))
+        link.psp_reference = ""
+        link.become("active")
+
+    def begin(self, link: Link) -> None:
+        """An asynchronous method: the shopper has gone to the bank."""
+        link.psp_reference = new_reference()
+        link.become("paymentPending")
+
+    def abandon(self, link: Link) -> None:
+        """The shopper never came back from the bank; the offer made there is closed."""
+        link.psp_reference = link.psp_reference or new_reference()
+        self._tell(link, "OFFER_CLOSED", success=True)
+        link.psp_reference = ""
+        link.become("active")
+
+    def _tell(self, link: Link, event: str, *, success: bool, reason: str = "") -> None:
+        amount = dict(link.body["amount"])
+        if success and event == "AUTHORISATION":
+            amount["value"] += self.sender.switches.wrong_amount
+        item: dict[str, Any] = {
+            "amount": amount,
+            "eventCode": event,
+            "eventDate": now().replace(microsecond=0).isoformat(),
+            "merchantAccountCode": link.body["merchantAccount"],
+            "merchantReference": link.body["reference"],
+            "paymentMethod": link.method,
+            "pspReference": link.psp_reference,
+            "reason": reason,
+            "success": "true" if success else "false",
+        }
+        item["additionalData"] = {"hmacSignature": self.sign(item), "paymentLinkId": link.id}
+        self.sender.send(event, self._message(item))
+
+    def _message(self, item: Mapping[str, Any]) -> BuildMessage:
+        body = json.dumps(
+            {"live": "true" if self.live else "false", "notificationItems": [{"NotificationRequestItem": item}]}
+        ).encode()
+        return lambda: (body, {"content-type": "application/json; charset=utf-8"})
+
+    def sign(self, item: Mapping[str, Any]) -> str:
+        """HMAC-SHA256 over eight fields joined by colons, key in hex, result in base64."""
+        text = ":".join(
+            [
+                item["pspReference"],
+                item.get("originalReference", ""),
+                item["merchantAccountCode"],
+                item["merchantReference"],
+                str(item["amount"]["value"]),
+                item["amount"]["currency"],
+                item["eventCode"],
+                item["success"],
+            ]
+        )
+        return base64.b64encode(hmac.new(self.hmac_key, text.encode(), hashlib.sha256).digest()).decode()
