@@ -14,6 +14,10 @@ UNITS_MAX: Final = 2**63 - 1
 """Amounts are stored as BIGINT; nano-dollars reach 9.2 billion dollars."""
 
 
+SCALE_MAX: Final = 18
+"""The finest scale in use anywhere: a token with 18 decimals."""
+
+
 class MoneyError(ValueError):
     """The amount is not money that this system can hold: the text says why."""
 
@@ -49,8 +53,11 @@ class Asset:
 
     @classmethod
     def parse(cls, text: str) -> Asset:
-        """Read the form that ``str`` writes, such as ``USD/9``."""
+        """Read the form that ``str`` writes, such as ``USD/9``. Raises MoneyError."""
         code, _, scale = text.partition("/")
+        if not code or not (scale.isascii() and scale.isdecimal()) or int(scale) > SCALE_MAX:
+            # A negative scale would make a float of 10 ** scale.
+            raise MoneyError(f"{text!r} is not an asset with its scale, such as USD/9")
         return cls(code, int(scale))
 
 

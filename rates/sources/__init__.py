@@ -1,0 +1,1 @@
+"""Where rates come from: the port is ``port.py``, then one file per source."""

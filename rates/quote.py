@@ -1,0 +1,229 @@
+"""A quote: one rate, locked until it expires, bound to one session, signed.
+
+All sums are integer arithmetic on the exact fraction; the decimal strings in its JSON are for reading only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any, Final
+
+from rates.agreement import BPS, decimal_text
+from rates.errors import BadQuote
+from rates.market import Mid
+from rates.money import WALLET_USD, Asset, AssetMismatch, Money, MoneyError, Rounding, display_asset
+from rates.sources.port import SourceRate
+from rates.spread import SPREAD_BPS_MAX
+
+FORM: Final = "crossrail-quote-1"
+"""The first line of what is signed: another form of quote can never be mistaken for this one."""
+UTC_OFFSET: Final = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """1 coin of ``base`` costs the buyer ``rate`` coins of ``quote``; ``rate = mid * (1 + spread_bps / 10000)``."""
+
+    id: str
+    session_id: str
+    """The one session that it may be used for. That it is used once is the database's to enforce."""
+    base: Asset
+    quote: Asset
+    mid: Fraction
+    spread_bps: int
+    rate: Fraction
+    as_of: datetime
+    """When the mid was observed, not when the quote was made."""
+    sources: tuple[SourceRate, ...]
+    created_at: datetime
+    expires_at: datetime
+    sandbox: bool
+    signature: str = ""
+
+    def __post_init__(self) -> None:
+        mid, rate = self.mid, self.rate
+        if mid <= 0 or not 0 <= self.spread_bps <= SPREAD_BPS_MAX:
+            raise BadQuote(f"quote {self.id}: mid {mid} with {self.spread_bps} bps cannot be")
+        if rate.numerator * mid.denominator * BPS != mid.numerator * (BPS + self.spread_bps) * rate.denominator:
+            raise BadQuote(f"quote {self.id}: the rate is not the mid plus {self.spread_bps} bps")
+        if not self.created_at < self.expires_at:
+            raise BadQuote(f"quote {self.id}: it expires before it begins")
+        if any(moment.utcoffset() != UTC_OFFSET for moment in (self.as_of, self.created_at, self.expires_at)):
+            raise BadQuote(f"quote {self.id}: times are in UTC")
+        for text in (self.id, self.session_id):
+            if not text or not text.isascii() or not text.isprintable():
+                raise BadQuote("a quote needs an id and a session, both plain text")
+
+    def is_open(self, at: datetime) -> bool:
+        """Tell whether a payment made at this moment (at the rail, not when we heard of it) gets this rate."""
+        return at < self.expires_at
+
+    def convert(self, money: Money, rounding: Rounding) -> Money:
+        """Return what ``money`` of the base costs in the quote currency, spread included."""
+        return _exchange(money, self.base, self.quote, self.rate.numerator, self.rate.denominator, rounding)
+
+    def invert(self, money: Money, rounding: Rounding) -> Money:
+        """Return what ``money`` of the quote currency buys of the base, spread included."""
+        return _exchange(money, self.quote, self.base, self.rate.denominator, self.rate.numerator, rounding)
+
+    def convert_at_mid(self, money: Money, rounding: Rounding) -> Money:
+        """Return what ``money`` of the base is worth in the quote currency: ``convert`` less this is the spread."""
+        return _exchange(money, self.base, self.quote, self.mid.numerator, self.mid.denominator, rounding)
+
+    def invert_at_mid(self, money: Money, rounding: Rounding) -> Money:
+        """Return what ``money`` of the quote currency is worth in the base."""
+        return _exchange(money, self.quote, self.base, self.mid.denominator, self.mid.numerator, rounding)
+
+    def sign(self, secret: bytes) -> Quote:
+        """Return the same quote, signed. Raises ValueError on an empty secret."""
+        return replace(self, signature=self._signature(secret))
+
+    def verify(self, secret: bytes) -> bool:
+        """Tell whether we signed exactly this, in constant time. Raises ValueError on an empty secret."""
+        return hmac.compare_digest(self._signature(secret).encode(), self.signature.encode("utf-8", "replace"))
+
+    def _signature(self, secret: bytes) -> str:
+        if not secret:
+            raise ValueError("the secret that signs quotes is empty: anybody could sign")
+        return hmac.new(secret, self._canonical(), hashlib.sha256).hexdigest()
+
+    def _canonical(self) -> bytes:
+        """Everything but the signature, one field a line; no field can hold a line break."""
+        lines = [
+            FORM, self.id, self.session_id, str(self.base), str(self.quote), str(self.mid), str(self.spread_bps),
+            str(self.rate), self.as_of.isoformat(), self.created_at.isoformat(), self.expires_at.isoformat(),
+            "sandbox" if self.sandbox else "live",
+        ]  # fmt: skip
+        for one in self.sources:
+            lines += (one.source, one.base, one.quote, str(one.rate), one.as_of.isoformat())
+        return "\n".join(lines).encode()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it ready for JSON; ``mid`` and ``rate`` are rounded for reading, ``*_exact`` are the true ones."""
+        return {
+            "id": self.id,
+            "session": self.session_id,
+            "base": str(self.base),
+            "quote": str(self.quote),
+            "mid": decimal_text(self.mid),
+            "mid_exact": str(self.mid),
+            "spread_bps": self.spread_bps,
+            "rate": decimal_text(self.rate),
+            "rate_exact": str(self.rate),
+            "as_of": _written(self.as_of),
+            "sources": [
+                {
+                    "source": one.source,
+                    "base": one.base,
+                    "quote": one.quote,
+                    "rate": decimal_text(one.rate),
+                    "rate_exact": str(one.rate),
+                    "as_of": _written(one.as_of),
+                }
+                for one in self.sources
+            ],
+            "created_at": _written(self.created_at),
+            "expires_at": _written(self.expires_at),
+            "sandbox": self.sandbox,
+            "signature": self.signature,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Quote:
+        """Read what ``to_json`` wrote, losing nothing. Raises BadQuote. Does not verify: ask ``verify``."""
+        try:
+            sandbox, spread_bps, signature = fields["sandbox"], fields["spread_bps"], fields["signature"]
+            if type(sandbox) is not bool or type(spread_bps) is not int or not isinstance(signature, str):
+                raise BadQuote("a stored quote has a field of the wrong type")
+            return cls(
+                id=fields["id"],
+                session_id=fields["session"],
+                base=Asset.parse(fields["base"]),
+                quote=Asset.parse(fields["quote"]),
+                mid=_fraction(fields["mid_exact"]),
+                spread_bps=spread_bps,
+                rate=_fraction(fields["rate_exact"]),
+                as_of=datetime.fromisoformat(fields["as_of"]),
+                sources=tuple(
+                    SourceRate(
+                        source=one["source"],
+                        base=one["base"],
+                        quote=one["quote"],
+                        rate=_fraction(one["rate_exact"]),
+                        as_of=datetime.fromisoformat(one["as_of"]),
+                    )
+                    for one in fields["sources"]
+                ),
+                created_at=datetime.fromisoformat(fields["created_at"]),
+                expires_at=datetime.fromisoformat(fields["expires_at"]),
+                sandbox=sandbox,
+                signature=signature,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+            raise BadQuote(f"a stored quote cannot be read: {error!r}") from error
+
+
+def make_quote(
+    *,
+    quote_id: str,
+    session_id: str,
+    mid: Mid,
+    spread_bps: int,
+    now: datetime,
+    ttl_seconds: int,
+    base: Asset = WALLET_USD,
+    quote: Asset | None = None,
+) -> Quote:
+    """Lock a mid and its spread until ``now + ttl_seconds``. Not signed yet.
+
+    ``base`` is the wallet's asset and ``quote`` what the buyer sees (``display_asset`` unless given).
+    Raises BadQuote, UnknownAsset.
+    """
+    local = display_asset(mid.quote) if quote is None else quote
+    if mid.base != base.code or mid.quote != local.code:
+        raise BadQuote(f"quote {quote_id}: a mid of {mid.base}-{mid.quote} does not price {base} in {local}")
+    return Quote(
+        id=quote_id,
+        session_id=session_id,
+        base=base,
+        quote=local,
+        mid=mid.rate,
+        spread_bps=spread_bps,
+        rate=mid.rate * Fraction(BPS + spread_bps, BPS),
+        as_of=mid.as_of,
+        sources=mid.sources,
+        created_at=now,
+        expires_at=now + timedelta(seconds=ttl_seconds),
+        sandbox=mid.sandbox_as_of is not None,
+    )
+
+
+def _exchange(
+    money: Money, source: Asset, target: Asset, numerator: int, denominator: int, rounding: Rounding
+) -> Money:
+    """Multiply units by numerator / denominator and move the scale, in whole numbers only."""
+    if money.asset != source:
+        raise AssetMismatch(f"this quote exchanges {source} here, not {money.asset}")
+    product = money.units * numerator * 10**target.scale
+    whole, rest = divmod(abs(product), denominator * 10**source.scale)
+    if rest and rounding is not Rounding.DOWN:
+        if rounding is Rounding.EXACT:
+            raise MoneyError(f"{money} is not a whole number of units of {target} at this rate")
+        whole += 1
+    return Money(whole if product >= 0 else -whole, target)
+
+
+def _written(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _fraction(text: object) -> Fraction:
+    """Read ``num/den`` or ``num`` as ``str(Fraction)`` writes it; no exponents, no floats."""
+    if not isinstance(text, str) or len(text) > 400 or not text.replace("/", "", 1).isdecimal() or not text.isascii():
+        raise BadQuote(f"{text!r} is not an exact rate such as 561/100")
+    return Fraction(text)

@@ -1,0 +1,85 @@
+"""From mid to customer rate: how many basis points, per corridor and method. The most specific entry wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rates.errors import BadRateConfig, NoSpread
+from rates.sources.port import is_code
+
+ANY: Final = "*"
+SPREAD_BPS_MAX: Final = 5_000
+"""Half of the price: beyond it somebody has mistaken the unit."""
+FIELDS: Final = frozenset({"corridor", "spread_bps", "method"})
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One entry: base and quote code or ``*``, and a method, a token for all its methods (``usdt``), or None for all."""
+
+    base: str
+    quote: str
+    method: str | None
+    spread_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadTable:
+    """All entries by what they match."""
+
+    entries: Mapping[tuple[str, str, str | None], Spread]
+
+    @classmethod
+    def from_config(cls, entries: Sequence[Mapping[str, Any]]) -> SpreadTable:
+        """Read ``[{"corridor": "USD-NGN", "spread_bps": 250}, {"corridor": "USD-*", "spread_bps": 100}]``.
+
+        Raises BadRateConfig, naming the entry.
+        """
+        table: dict[tuple[str, str, str | None], Spread] = {}
+        for number, entry in enumerate(entries):
+            spread = _entry(f"pricing[{number}]", entry)
+            key = (spread.base, spread.quote, spread.method)
+            if key in table:
+                raise BadRateConfig(f"pricing[{number}]: {entry['corridor']} is priced twice for the same method")
+            table[key] = spread
+        return cls(table)
+
+    def spread(self, base: str, quote: str, method: str | None = None) -> Spread:
+        """Return the entry that applies: first by corridor (USD-NGN, USD-*, *-NGN, *-*), then by method.
+
+        Raises NoSpread.
+        """
+        token = method.partition("_")[0] if method is not None and "_" in method else None
+        for corridor in ((base, quote), (base, ANY), (ANY, quote), (ANY, ANY)):
+            for wanted in (method, token, None):
+                found = self.entries.get((*corridor, wanted))
+                if found is not None:
+                    return found
+        raise NoSpread(
+            f"no spread for {base}-{quote} by {method or 'any method'}: add the corridor {base}-* to pricing"
+        )
+
+    def spread_bps(self, base: str, quote: str, method: str | None = None) -> int:
+        return self.spread(base, quote, method).spread_bps
+
+
+def _entry(where: str, entry: object) -> Spread:
+    if not isinstance(entry, Mapping):
+        raise BadRateConfig(f"{where}: corridor and spread_bps are expected")
+    corridor, method, spread_bps = entry.get("corridor"), entry.get("method"), entry.get("spread_bps")
+    if unknown := sorted(str(name) for name in set(entry) - FIELDS):
+        raise BadRateConfig(f"{where}: {', '.join(unknown)} is not known here; corridor, method, spread_bps are")
+    base, dash, quote = corridor.partition("-") if isinstance(corridor, str) else ("", "", "")
+    if not dash or not all(code == ANY or is_code(code) for code in (base, quote)):
+        raise BadRateConfig(f"{where}: corridor {corridor!r} is not of the form USD-NGN or USD-*")
+    if base == quote != ANY:
+        raise BadRateConfig(f"{where}: corridor {corridor} leads nowhere")
+    if method is not None and (not isinstance(method, str) or not method):
+        raise BadRateConfig(f"{where} ({corridor}): method {method!r} is not a name such as pix or usdt")
+    if type(spread_bps) is not int or not 0 <= spread_bps <= SPREAD_BPS_MAX:
+        raise BadRateConfig(
+            f"{where} ({corridor}): spread_bps is a whole number from 0 to {SPREAD_BPS_MAX}, not {spread_bps!r}"
+        )
+    return Spread(base, quote, method, spread_bps)
