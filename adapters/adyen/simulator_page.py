@@ -48,7 +48,8 @@ def page(link: Link, said: object = None) -> str:
     else:
         parts.append(_form(link))
     back = str(link.body.get("returnUrl", ""))
-    if urlsplit(back).scheme in {"http", "https"}:
+    done = said is not None or link.status in CLOSED  # as Adyen does: the button comes after a result
+    if done and urlsplit(back).scheme in {"http", "https"}:
         parts.append(f'<a class="go" id="continue" href="{escape(back)}">Continue</a>')
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
