@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import ValidationError
 
 from adapters.adyen import wire, wire_amounts, wire_webhooks
 from adapters.adyen.client import AsyncAdyenClient, Refused, payment_links
+from adapters.adyen.options import METHODS, read_options
 from adapters.base import (
     CancelOutcome,
     Capability,
-    Flow,
     Mode,
     OutcomeUnknown,
     PaymentOrder,
@@ -29,61 +28,6 @@ from adapters.base import (
     Redirect,
 )
 from rates.money import MoneyError
-
-METHODS: Final = {
-    capability.method: capability
-    for capability in (
-        Capability("pix", Flow.REDIRECT, frozenset({"BR"}), ("BRL",), expected_seconds=60),
-        Capability("ideal", Flow.REDIRECT, frozenset({"NL"}), ("EUR",), expected_seconds=30),
-        Capability("gcash", Flow.REDIRECT, frozenset({"PH"}), ("PHP",), expected_seconds=60),
-    )
-}
-"""Adyen's names of these methods are ours. Amount limits are the merchant's contract: Adyen documents none for all."""
-
-HMAC_KEY: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){16,64}")
-
-
-class Options(BaseModel):
-    """``options`` of an adyen account in config.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    api_key: SecretStr = Field(min_length=1)
-    merchant_account: str = Field(min_length=1, max_length=80)
-    hmac_keys: tuple[SecretStr, ...] = Field(min_length=1, max_length=5)
-    """Hex, as the Customer Area shows them. The newest first; older ones until their queued webhooks are through."""
-    methods: tuple[str, ...] = tuple(METHODS)
-    live_endpoint_prefix: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
-
-    @field_validator("hmac_keys")
-    @classmethod
-    def _hex(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if not all(HMAC_KEY.fullmatch(key.get_secret_value()) for key in keys):
-            raise ValueError("each key is an even number of hex digits, at least 32")
-        return keys
-
-    @field_validator("methods")
-    @classmethod
-    def _offered(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
-        if not methods or not set(methods) <= set(METHODS):
-            raise ValueError(f"methods are some of: {', '.join(METHODS)}")
-        return methods
-
-
-def read_options(account: RailAccount) -> Options:
-    """Check the account's options. Raises RailMisconfigured with the field's name, never with a secret."""
-    try:
-        options = Options.model_validate(dict(account.options))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RailMisconfigured(f"adyen account {account.account!r}: {field}: {first['msg']}") from None
-    if account.mode is Mode.LIVE and account.base_url is None and options.live_endpoint_prefix is None:
-        raise RailMisconfigured(
-            f"adyen account {account.account!r}: live_endpoint_prefix: live needs the prefix of the company's own "
-            "endpoint (Customer Area, Developers, API URLs)"
-        )
-    return options
 
 
 class AdyenAdapter:
