@@ -1,0 +1,23 @@
+"""The EVM rail: one account is one chain. All of its behaviour is in the chain kit; its forms are in ``wire``."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from adapters.base import ChainToken, RailAccount
+from adapters.evm import wire
+from adapters.kit.chain.rail import ChainRail
+from adapters.kit.chain.rpc import NodeRpc
+
+
+class EvmRail(ChainRail):
+    """RailAdapter and ScansChain of one EVM chain."""
+
+    def __init__(self, account: RailAccount, http: aiohttp.ClientSession) -> None:
+        super().__init__(account, http, wire.FAMILY)
+
+    def wallet_uri(self, token: ChainToken, recipient: bytes, raw_amount: int) -> str:
+        return wire.transfer_uri(token.contract, self._config.options.chain_id, recipient, raw_amount)
+
+    async def read_contract(self, node: NodeRpc, token: ChainToken) -> tuple[str, int]:
+        return await wire.read_token(node, token.contract)

@@ -1,0 +1,141 @@
+"""What config.yaml says of one chain account, checked. Every refusal is a RailMisconfigured that names the field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+
+from adapters.base import ChainToken, Mode, RailAccount, RailMisconfigured
+from adapters.kit.chain.addresses import DepositAddresses, NotAnAccountKey, NotAnAddress
+from adapters.kit.chain.secrets_guard import field_holding_a_key
+from rates.money import Money, MoneyError, display_asset
+
+PUBLISHED_FIRST_ADDRESSES: Final = frozenset(
+    {
+        "9858effd232b4033e47d90003d41ec34ecaeda94",  # "abandon ... about", m/44'/60'/0'/0/0
+        "c8599111f29c1e1e061265b4af93ea1f274ad78a",  # the same words, m/44'/195'/0'/0/0
+        "f39fd6e51aad88f6f4ce6ab8827279cfffb92266",  # "test ... junk", m/44'/60'/0'/0/0: anvil's and hardhat's
+    }
+)
+"""Deposit addresses whose private keys everybody knows: live refuses them."""
+
+
+class TokenOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    contract: str
+    decimals: Annotated[StrictInt, Field(ge=0, le=36)]
+    method: Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)+$")]
+    symbol: str | None = None
+    """What the contract calls itself where that is not the token's code (``USD₮0``)."""
+
+
+class ChainOptions(BaseModel):
+    """``rails: {<account>: {options: ...}}`` of a chain."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    chain_id: Annotated[StrictInt, Field(gt=0)]
+    network: Annotated[str, Field(min_length=1, max_length=60)]
+    """Name for people: ``TRON (TRC20)``."""
+    xpub: str
+    confirmations: Annotated[StrictInt, Field(ge=1, le=10_000)]
+    block_seconds: Annotated[float, Field(gt=0, le=3600)]
+    tokens: Annotated[dict[str, TokenOptions], Field(min_length=1, max_length=50)]
+    rpc_urls: Annotated[tuple[Annotated[str, Field(pattern=r"^https?://[^\s]+$")], ...], Field(max_length=10)] = ()
+    chain: str | None = None
+    """CAIP-2; by default made of the chain id."""
+    minimum: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] = "0"
+    """Smallest amount that is asked for, of each token. Less that arrives is credited all the same."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What differs between the two families of chains."""
+
+    name: str
+    read_address: Callable[[str], bytes]
+    show_address: Callable[[bytes], str]
+    chains_of: Callable[[int], tuple[str, ...]]
+    """The CAIP-2 names of a chain id, preferred first."""
+    has_bloom: bool
+    rpc_path: str
+    """Where a node at ``base_url`` serves JSON-RPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConfig:
+    """Options that fit together."""
+
+    chain: str
+    options: ChainOptions
+    tokens: tuple[ChainToken, ...]
+    rpc_urls: tuple[str, ...]
+    addresses: DepositAddresses
+
+    def minimum_of(self, token: ChainToken) -> Money:
+        return Money.parse(self.options.minimum, token.asset)
+
+
+def read_config(account: RailAccount, family: Family) -> ChainConfig:
+    """Check the account's options. Raises RailMisconfigured; no value of a field is in its text."""
+    where = f"{account.rail}/{account.account}"
+    suspect = field_holding_a_key(account.options)
+    if suspect is not None:
+        raise RailMisconfigured(f"{where}: {suspect} holds a private key, seed or mnemonic: only an xpub belongs here")
+    try:
+        options = ChainOptions.model_validate(dict(account.options))
+    except ValidationError as invalid:
+        first = invalid.errors(include_input=False, include_url=False)[0]
+        raise RailMisconfigured(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    rpc_urls = options.rpc_urls or ((account.base_url.rstrip("/") + family.rpc_path,) if account.base_url else ())
+    if not rpc_urls:
+        raise RailMisconfigured(f"{where}: rpc_urls: at least one node's address is needed")
+    chains = family.chains_of(options.chain_id)
+    if options.chain is not None and options.chain not in chains:
+        raise RailMisconfigured(f"{where}: chain: chain id {options.chain_id} is {' or '.join(chains)}")
+    tokens = tuple(_token(where, code, token, family) for code, token in options.tokens.items())
+    _refuse_twins(where, tokens)
+    config = ChainConfig(options.chain or chains[0], options, tokens, rpc_urls, _addresses(where, options, account))
+    for token in tokens:
+        try:
+            config.minimum_of(token)
+        except MoneyError as error:
+            raise RailMisconfigured(f"{where}: minimum: {error}") from None
+    return config
+
+
+def _token(where: str, code: str, token: TokenOptions, family: Family) -> ChainToken:
+    try:
+        contract = family.read_address(token.contract)
+    except NotAnAddress as error:
+        raise RailMisconfigured(f"{where}: tokens.{code}.contract: {error}") from None
+    try:
+        asset = display_asset(code)
+    except MoneyError as error:
+        raise RailMisconfigured(f"{where}: tokens.{code}: {error}") from None
+    return ChainToken(asset, contract, token.decimals, token.method)
+
+
+def _refuse_twins(where: str, tokens: tuple[ChainToken, ...]) -> None:
+    if len({token.contract for token in tokens}) != len(tokens):
+        raise RailMisconfigured(f"{where}: tokens: two tokens have the same contract")
+    if len({token.method for token in tokens}) != len(tokens):
+        raise RailMisconfigured(f"{where}: tokens: two tokens have the same method")
+
+
+def _addresses(where: str, options: ChainOptions, account: RailAccount) -> DepositAddresses:
+    try:
+        addresses = DepositAddresses(options.xpub)
+    except NotAnAccountKey as error:
+        raise RailMisconfigured(f"{where}: xpub: {error}") from None
+    if account.mode is Mode.LIVE:
+        if options.xpub.startswith("tpub"):
+            raise RailMisconfigured(f"{where}: xpub: a tpub is for test networks")
+        if addresses.derive(0).hex() in PUBLISHED_FIRST_ADDRESSES:
+            raise RailMisconfigured(f"{where}: xpub: everybody has the private keys of this published test wallet")
+    return addresses

@@ -1,0 +1,153 @@
+"""JSON-RPC to one chain node: what is not a clean answer is ChainScanFailed, never an empty list.
+
+java-tron says "rate limited" with HTTP 200 and ``{"Error": "... lack of computing resources"}``, a lite node answers
+bare text. Read as "no logs", both lose deposits. So a result counts only where it stands in a JSON-RPC envelope that
+carries our id; everything else is an error.
+
+Sources: https://www.jsonrpc.org/specification, https://ethereum.github.io/execution-apis/,
+https://tronprotocol.github.io/documentation-en/api/json-rpc/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from adapters.base import ChainScanFailed
+
+ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+"""java-tron stops at 25 MiB (``maxResponseSize``)."""
+
+_QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
+_HASH: Final = re.compile(r"0x[0-9a-f]{64}")
+
+
+class NodeRefused(ChainScanFailed):
+    """The node understood and answered with a JSON-RPC error object."""
+
+    def __init__(self, text: str, code: int, message: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.message = message
+
+
+class NodeRpc:
+    """One node. Its address may hold an API key, so errors show the host only."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession, timeout_seconds: float = 10.0) -> None:
+        self._url = url
+        self._http = http
+        self._timeout_seconds = timeout_seconds
+        self._ids = itertools.count(1)
+        self.name = urlsplit(url).netloc.rpartition("@")[2]
+        self.chain_id_seen: int | None = None
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """Return the ``result`` of one call; it may be None, which only some methods may mean.
+
+        Raises NodeRefused on a JSON-RPC error object and ChainScanFailed on everything else that is no answer.
+        """
+        call_id = next(self._ids)
+        request = orjson.dumps({"jsonrpc": "2.0", "id": call_id, "method": method, "params": params})
+        body = self._decoded(method, await self._post(method, request))
+        error = body.get("error")
+        if error is not None:
+            raise self._refusal(method, error)
+        if "result" not in body or body.get("id") != call_id:
+            raise ChainScanFailed(f"{self.name} {method}: the answer is no JSON-RPC result: {_short(body)}")
+        return body["result"]
+
+    async def ensure_chain(self, chain_id: int) -> None:
+        """Ask the node once which chain it speaks for: a wrong second address would scan another chain."""
+        if self.chain_id_seen is None:
+            self.chain_id_seen = quantity(await self.call("eth_chainId"), "eth_chainId")
+        if self.chain_id_seen != chain_id:
+            raise ChainScanFailed(f"{self.name} speaks for chain {self.chain_id_seen}, not for {chain_id}")
+
+    async def _post(self, method: str, request: bytes) -> bytes:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        try:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                self._http.post(self._url, data=request, headers=headers, allow_redirects=False) as response,
+            ):
+                if response.status != 200:
+                    raise ChainScanFailed(f"{self.name} {method}: HTTP {response.status}")
+                received = bytearray()
+                async for chunk in response.content.iter_chunked(65536):
+                    received += chunk
+                    if len(received) > ANSWER_BYTES_MAX:
+                        raise ChainScanFailed(f"{self.name} {method}: more than {ANSWER_BYTES_MAX} bytes")
+                return bytes(received)
+        except TimeoutError:
+            raise ChainScanFailed(f"{self.name} {method}: no answer within {self._timeout_seconds} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            # The text of aiohttp's errors may hold the whole address, key included.
+            raise ChainScanFailed(f"{self.name} {method}: {type(error).__name__}") from None
+
+    def _decoded(self, method: str, raw: bytes) -> dict[str, Any]:
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise ChainScanFailed(f"{self.name} {method}: no JSON but {raw[:120]!r}") from None
+        if not isinstance(body, dict):
+            raise ChainScanFailed(f"{self.name} {method}: no JSON object but {_short(body)}")
+        return body
+
+    def _refusal(self, method: str, error: Any) -> ChainScanFailed:
+        if isinstance(error, dict) and type(error.get("code")) is int:
+            message = str(error.get("message", ""))[:200]
+            return NodeRefused(f"{self.name} {method}: {error['code']} {message}", error["code"], message)
+        return ChainScanFailed(f"{self.name} {method}: {_short(error)}")
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:160]
+
+
+# --- shapes: each raises ChainScanFailed --------------------------------------------------------------------------
+
+
+def as_object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ChainScanFailed(f"{what}: an object is due, not {_short(value)}")
+    return value
+
+
+def as_list(value: Any, what: str) -> list[Any]:
+    """A ``null`` where a list is due is no empty list."""
+    if not isinstance(value, list):
+        raise ChainScanFailed(f"{what}: a list is due, not {_short(value)}")
+    return value
+
+
+def quantity(value: Any, what: str) -> int:
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
+        raise ChainScanFailed(f"{what}: a 0x number is due, not {_short(value)}")
+    return int(value, 16)
+
+
+def hash32(value: Any, what: str) -> str:
+    """Return a 32-byte hash as 0x and 64 lower-case digits."""
+    lower = value.lower() if isinstance(value, str) else ""
+    if not _HASH.fullmatch(lower):
+        raise ChainScanFailed(f"{what}: a 32-byte hash is due, not {_short(value)}")
+    return lower
+
+
+def data_bytes(value: Any, length: int, what: str) -> bytes:
+    """Return exactly ``length`` bytes of 0x hex."""
+    if isinstance(value, str) and len(value) == 2 + 2 * length and value[:2] == "0x":
+        try:
+            decoded = bytes.fromhex(value[2:])
+        except ValueError:
+            decoded = b""
+        if len(decoded) == length:  # fromhex skips blanks
+            return decoded
+    raise ChainScanFailed(f"{what}: {length} bytes of hex are due, not {_short(value)}")

@@ -1,0 +1,24 @@
+"""The TRON rail. All of its behaviour is in the chain kit (java-tron serves ``/jsonrpc``); its forms are in ``wire``."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from adapters.base import ChainToken, RailAccount
+from adapters.kit.chain.rail import ChainRail
+from adapters.kit.chain.rpc import NodeRpc
+from adapters.tron import wire
+
+
+class TronRail(ChainRail):
+    """RailAdapter and ScansChain of one TRON network."""
+
+    def __init__(self, account: RailAccount, http: aiohttp.ClientSession) -> None:
+        super().__init__(account, http, wire.FAMILY)
+
+    def wallet_uri(self, token: ChainToken, recipient: bytes, raw_amount: int) -> str:
+        del token, raw_amount  # wallets agree on the bare address only; the amount is shown on the page
+        return wire.address_uri(recipient)
+
+    async def read_contract(self, node: NodeRpc, token: ChainToken) -> tuple[str, int]:
+        return await wire.read_token(node, token.contract)
