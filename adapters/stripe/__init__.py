@@ -1,0 +1,26 @@
+"""Stripe: cards on Stripe's own hosted page. README.md says what is sent and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adapters.base import RailAccount, RailAdapter, SimulatorSettings
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp import web
+
+__all__ = ["ADAPTER", "SIMULATOR"]
+
+
+def ADAPTER(account: RailAccount, http: aiohttp.ClientSession) -> RailAdapter:  # noqa: N802 - the port's name
+    """Import the SDK (0.6 s) only for those who use it."""
+    from adapters.stripe.adapter import StripeAdapter
+
+    return StripeAdapter(account, http)
+
+
+def SIMULATOR(settings: SimulatorSettings) -> web.Application:  # noqa: N802 - the port's name
+    from adapters.stripe.simulator import build
+
+    return build(settings)

@@ -1,0 +1,247 @@
+"""Stripe Checkout: the calls. What they say is in wire.py.
+
+No call is repeated here or by the SDK (``max_network_retries=0``): whether it may be repeated depends on the kind of
+error, and that is the orchestrator's to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import stripe
+
+from adapters.base import (
+    CancelOutcome,
+    Capability,
+    Flow,
+    OutcomeUnknown,
+    PaymentOrder,
+    PaymentReference,
+    PaymentStarted,
+    RailAccount,
+    RailEvent,
+    RailMisconfigured,
+    Redirect,
+    WebhookRejected,
+)
+from adapters.kit.http import CALL_TIMEOUT
+from adapters.stripe.errors import in_port_words
+from adapters.stripe.options import read_options
+from adapters.stripe.wire import (
+    ATTEMPT_KEY,
+    EVENTS,
+    Event,
+    Intent,
+    Reader,
+    Session,
+    UnreadableMessage,
+    moment,
+    signed_by,
+)
+from adapters.stripe.wire_amounts import MINIMUM_CHARGE, NotChargeable, can_charge_every_unit
+from adapters.stripe.wire_order import expiry_candidates, session_params
+
+if TYPE_CHECKING:
+    from stripe.params.checkout import SessionCreateParams, SessionListParams
+
+API: Final = "https://api.stripe.com"
+IDEMPOTENCY_SECONDS: Final = 24 * 3600
+"""Keys may be pruned once they are 24 hours old: https://docs.stripe.com/api/idempotent_requests"""
+EXPANDED: Final = ["payment_intent", "payment_intent.latest_charge"]
+LOOK_BACK: Final = timedelta(minutes=5)
+LOOK_AHEAD: Final = timedelta(minutes=30)
+PAGES_MAX: Final = 10
+PAGE_SIZE: Final = 100
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class StripeAdapter:
+    """One Stripe account."""
+
+    resend_window_seconds: Final = IDEMPOTENCY_SECONDS
+
+    def __init__(
+        self, account: RailAccount, http: aiohttp.ClientSession, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        options = read_options(account)
+        self.account: Final = account
+        self._now = now
+        self._read = Reader(account)
+        self._secrets = tuple(secret.get_secret_value() for secret in options.webhook_secrets)
+        key = options.api_key.get_secret_value()
+        self._hidden = (key, *self._secrets)
+        self._stripe = stripe.StripeClient(
+            key,
+            base_addresses={"api": (account.base_url or API).rstrip("/")},
+            http_client=stripe.AIOHTTPClient(session=http, timeout=CALL_TIMEOUT),
+            max_network_retries=0,
+        )
+        self.capabilities: Final[Sequence[Capability]] = (
+            Capability(
+                method="card",
+                flow=Flow.REDIRECT,
+                countries=None,
+                currencies=options.currencies,
+                expected_seconds=10,
+                amount_min=MINIMUM_CHARGE,
+            ),
+        )
+
+    def supports_currency(self, currency: str) -> bool:
+        """Say whether Stripe charges every amount of this currency that a buyer can be shown."""
+        return can_charge_every_unit(currency)
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    async def create_payment(self, order: PaymentOrder) -> PaymentStarted:
+        """Create a Checkout Session.
+
+        Source: https://docs.stripe.com/api/checkout/sessions/create
+        """
+        if order.method != "card":
+            raise RailMisconfigured(f"stripe serves the method card, not {order.method!r}")
+        try:
+            base = session_params(order)
+        except NotChargeable as error:
+            raise RailMisconfigured(str(error)) from None
+        attempts = expiry_candidates(order.expires_at, self._now())
+        with in_port_words(f"stripe create session for {order.attempt_id}", self._hidden, reading=False):
+            created = await self._create(base, attempts, order.attempt_id)
+        session = _session(created)
+        if session.url is None:
+            raise OutcomeUnknown(f"{session.id} is {session.status} already and has no page: ask for its status")
+        return PaymentStarted(session.id, Redirect(session.url, moment(session.expires_at)))
+
+    async def _create(
+        self, base: SessionCreateParams, expiries: Sequence[int | None], key: str
+    ) -> stripe.checkout.Session:
+        """Send until Stripe does not object that this key was used with another expiry: then it was ours, earlier."""
+        *earlier, last = expiries
+        for expiry in earlier:
+            try:
+                return await self._send(base, expiry, key)
+            except stripe.IdempotencyError:
+                continue
+        return await self._send(base, last, key)
+
+    async def _send(self, base: SessionCreateParams, expiry: int | None, key: str) -> stripe.checkout.Session:
+        params = base if expiry is None else {**base, "expires_at": expiry}
+        return await self._stripe.v1.checkout.sessions.create_async(params, {"idempotency_key": key})
+
+    async def fetch_status(self, reference: PaymentReference) -> Sequence[RailEvent]:
+        """Read session and PaymentIntent. Without an id the account is searched, see ``_find``; empty proves nothing.
+
+        Source: https://docs.stripe.com/api/checkout/sessions/retrieve
+        """
+        session_id = reference.rail_reference or await self._find(reference)
+        if session_id is None:
+            return await self._search(reference)
+        session = await self._retrieve(session_id)
+        try:
+            return self._read.session(session, at=None, now=self._now())
+        except ValueError as error:
+            raise _unreadable(error) from None
+
+    async def cancel_payment(self, reference: PaymentReference) -> CancelOutcome:
+        """Expire the session. CANNOT where it cannot be found.
+
+        Source: https://docs.stripe.com/api/checkout/sessions/expire
+        """
+        session_id = reference.rail_reference or await self._find(reference)
+        if session_id is None:
+            return CancelOutcome.CANNOT  # nobody has its page, but an empty search proves nothing: watch on
+        with in_port_words(f"stripe expire {session_id}", self._hidden, reading=False):
+            try:
+                expired = await self._stripe.v1.checkout.sessions.expire_async(session_id)
+            except stripe.InvalidRequestError as error:
+                if error.http_status != 400:
+                    raise
+                expired = None  # "only sessions with a status in ["open"] can be expired": read what it is
+        session = await self._retrieve(session_id) if expired is None else _session(expired)
+        paid = session.payment_status == "paid" or (session.intent is not None and session.intent.status == "succeeded")
+        return CancelOutcome.CANCELED if session.status == "expired" and not paid else CancelOutcome.TOO_LATE
+
+    async def _retrieve(self, session_id: str) -> Session:
+        with in_port_words(f"stripe retrieve {session_id}", self._hidden, reading=True):
+            found = await self._stripe.v1.checkout.sessions.retrieve_async(session_id, {"expand": EXPANDED})
+        return _session(found)
+
+    async def _find(self, reference: PaymentReference) -> str | None:
+        """List the sessions of the minutes around the attempt and look for its id.
+
+        Sessions cannot be searched by metadata, but lists show what was just written (search does not). The list has
+        a bound, and a session that was sent again later lies outside the window: not found proves nothing.
+        Source: https://docs.stripe.com/api/checkout/sessions/list
+        """
+        wanted: SessionListParams = {
+            "created": {
+                "gte": int((reference.created_at - LOOK_BACK).timestamp()),
+                "lte": int((reference.created_at + LOOK_AHEAD).timestamp()),
+            },
+            "limit": PAGE_SIZE,
+        }
+        for _ in range(PAGES_MAX):
+            with in_port_words(f"stripe list sessions for {reference.attempt_id}", self._hidden, reading=True):
+                page = await self._stripe.v1.checkout.sessions.list_async(wanted)
+            for found in page.data:
+                if found.client_reference_id == reference.attempt_id:
+                    return found.id
+            if not page.has_more or not page.data:
+                return None
+            wanted["starting_after"] = page.data[-1].id
+        return None
+
+    async def _search(self, reference: PaymentReference) -> Sequence[RailEvent]:
+        """Search PaymentIntents by our metadata: finds money of a session that the list did not show.
+
+        Seconds to an hour behind, and not offered to accounts in India. Source: https://docs.stripe.com/search
+        """
+        query = f"metadata['{ATTEMPT_KEY}']:'{reference.attempt_id}'"
+        with in_port_words(f"stripe search {reference.attempt_id}", self._hidden, reading=True):
+            found = await self._stripe.v1.payment_intents.search_async({"query": query, "limit": PAGE_SIZE})
+        try:
+            intents = [Intent.model_validate(intent.to_dict()) for intent in found.data]
+            return [event for intent in intents for event in self._read.intent(intent, at=None)]
+        except ValueError as error:
+            raise _unreadable(error) from None
+
+    # --- webhooks -------------------------------------------------------------------------------------------------
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[RailEvent]:
+        """Verify with every secret of this account, then read.
+
+        Source: https://docs.stripe.com/webhooks#verify-events
+        """
+        if not signed_by(body, headers.get("stripe-signature", ""), self._secrets, self._now()):
+            raise WebhookRejected("no secret of this account signed these bytes within the last five minutes")
+        try:
+            event = Event.model_validate_json(body)
+            read = EVENTS.get(event.type)
+            if read is None or event.account is not None:
+                return ()
+            if event.livemode is not (self.account.mode.value == "live"):
+                raise UnreadableMessage("an event of the other mode")
+            return read(self._read, event, self._now())
+        except ValueError as error:
+            raise WebhookRejected(f"signed by Stripe, but not as its documents say ({type(error).__name__})") from None
+
+    def webhook_answer(self) -> tuple[int, str, str]:
+        """Any 2xx will do."""
+        return 200, "application/json", "{}"
+
+
+def _session(found: stripe.checkout.Session) -> Session:
+    try:
+        return Session.model_validate(found.to_dict())
+    except ValueError as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: ValueError) -> OutcomeUnknown:
+    return OutcomeUnknown(f"stripe answered, but not as its documents say ({type(error).__name__}): a person must look")

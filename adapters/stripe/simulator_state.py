@@ -1,0 +1,211 @@
+"""What Stripe remembers in the simulator, and what a buyer on the hosted page does to it.
+
+Sources: https://docs.stripe.com/payments/paymentintents/lifecycle, https://docs.stripe.com/api/events/types
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from adapters.kit.simulator import Switches, WebhookSender
+from adapters.stripe.simulator_objects import (
+    CARDS,
+    TestCard,
+    new_charge,
+    new_intent,
+    new_payment_method,
+    new_session,
+    payment_error,
+)
+from adapters.stripe.simulator_wire import Object, Params, Refused, missing, new_id, signature
+
+API_VERSION: Final = "2026-10-28.endive"
+ENABLED_EVENTS: Final = frozenset(
+    {"checkout.session.completed", "checkout.session.expired"}
+    | {"checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed"}
+    | {"payment_intent.succeeded", "payment_intent.payment_failed"}
+)
+"""The types that the webhook endpoint is configured for at Stripe; the others are only listed by /v1/events."""
+
+
+@dataclass(slots=True)
+class StripeSwitches(Switches):
+    search_lag_ms: int = 0
+    """What is younger is not found by search yet: search is no read-after-write (https://docs.stripe.com/search)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the buyer sees after one step on the hosted page."""
+
+    status: str
+    """succeeded, declined, requires_action, complete or expired."""
+    message: str = ""
+    code: str = ""
+    payment_intent: str | None = None
+    redirect: str | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """Everything in memory. Each method runs without awaiting, so that two requests never meet inside one."""
+
+    base_url: str
+    signing_secrets: Sequence[str]
+    switches: StripeSwitches
+    sender: WebhookSender
+    clock: Callable[[], float] = time.time
+    sessions: dict[str, Object] = field(default_factory=dict)
+    intents: dict[str, Object] = field(default_factory=dict)
+    charges: dict[str, Object] = field(default_factory=dict)
+    events: dict[str, Object] = field(default_factory=dict)
+    intent_data: dict[str, Params] = field(default_factory=dict)
+    methods: dict[str, Object] = field(default_factory=dict)
+    """The payment method that waits for 3-D Secure, by session."""
+
+    def now(self) -> int:
+        return int(self.clock())
+
+    def create_session(self, params: Params) -> Object:
+        session = new_session(params, self.base_url, self.now())
+        self.sessions[session["id"]] = session
+        self.intent_data[session["id"]] = params.get("payment_intent_data", {})
+        return session
+
+    def session(self, session_id: str) -> Object:
+        session = self.sessions.get(session_id)
+        if session is None:
+            raise missing("checkout.session", session_id, "session")
+        if session["status"] == "open" and self.now() >= session["expires_at"]:
+            self._expire(session)
+        return session
+
+    def expire_session(self, session_id: str) -> Object:
+        session = self.session(session_id)
+        if session["status"] != "open":
+            raise Refused(
+                400,
+                'Only Checkout Sessions with a status in ["open"] can be expired. '
+                f"This Checkout Session has a status of `{session['status']}`.",
+            )
+        self._expire(session)
+        return session
+
+    def _expire(self, session: Object) -> None:
+        session.update(status="expired", url=None)
+        if session["payment_intent"]:
+            intent = self.intents[session["payment_intent"]]
+            intent.update(status="canceled", canceled_at=self.now(), cancellation_reason="automatic")
+            self._emit("payment_intent.canceled", intent)
+        self._emit("checkout.session.expired", session)
+
+    # --- the buyer ------------------------------------------------------------------------------------------------
+
+    def pay(self, session_id: str, number: str) -> Outcome:
+        """Try one card."""
+        session = self.session(session_id)
+        if session["status"] != "open":
+            return self._closed(session)
+        card = CARDS.get("".join(number.split()))
+        if card is None:
+            return Outcome("declined", "Use one of the listed test cards: no real card works here.", "incorrect_number")
+        if self.switches.decline:
+            card = TestCard(card.number, self.switches.decline, "card_declined", self.switches.decline)
+        intent = self._intent_of(session)
+        method = new_payment_method(card.number, self.now())
+        if card.code:
+            return self._decline(session, intent, card, method)
+        if card.asks_3ds:
+            self.methods[session_id] = method
+            intent.update(status="requires_action", payment_method=method["id"])
+            self._emit("payment_intent.requires_action", intent)
+            return Outcome("requires_action", "Your bank asks you to confirm.", payment_intent=intent["id"])
+        return self._succeed(session, intent, method)
+
+    def authenticate(self, session_id: str, *, confirmed: bool) -> Outcome:
+        """End the 3-D Secure step."""
+        session = self.session(session_id)
+        method = self.methods.pop(session_id, None)
+        if session["status"] != "open" or method is None:
+            return self._closed(session)
+        intent = self._intent_of(session)
+        if confirmed:
+            return self._succeed(session, intent, method)
+        failed = TestCard("", "authentication failed", "payment_intent_authentication_failure")
+        return self._decline(session, intent, failed, method)
+
+    def _intent_of(self, session: Object) -> Object:
+        if session["payment_intent"] is None:
+            intent = new_intent(session, self.intent_data[session["id"]], self.now())
+            self.intents[intent["id"]] = intent
+            session["payment_intent"] = intent["id"]
+            self._emit("payment_intent.created", intent)
+        return self.intents[session["payment_intent"]]
+
+    def _succeed(self, session: Object, intent: Object, method: Object) -> Outcome:
+        taken = intent["amount"] + self.switches.wrong_amount
+        charge = new_charge(intent, method, taken, None, self.now())
+        self.charges[charge["id"]] = charge
+        intent.update(
+            status="succeeded",
+            amount_received=taken,
+            latest_charge=charge["id"],
+            payment_method=method["id"],
+            last_payment_error=None,
+        )
+        session.update(status="complete", payment_status="paid", amount_total=taken, url=None)
+        self._emit("charge.succeeded", charge)
+        self._emit("payment_intent.succeeded", intent)
+        self._emit("checkout.session.completed", session)
+        return self._closed(session)
+
+    def _decline(self, session: Object, intent: Object, card: TestCard, method: Object) -> Outcome:
+        charge_id = None
+        if card.number:  # a failed authentication never becomes a charge
+            charge = new_charge(intent, method, intent["amount"], card, self.now())
+            charge_id = charge["id"]
+            self.charges[charge["id"]] = charge
+            intent["latest_charge"] = charge["id"]
+            self._emit("charge.failed", charge)
+        error = payment_error(card, charge_id, method)
+        intent.update(status="requires_payment_method", payment_method=None, last_payment_error=error)
+        self._emit("payment_intent.payment_failed", intent)
+        code = card.decline_code or card.code
+        return Outcome("declined", error["message"], code, intent["id"], session["cancel_url"])
+
+    def _closed(self, session: Object) -> Outcome:
+        if session["payment_status"] == "paid":
+            back = session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"])
+            return Outcome("succeeded", payment_intent=session["payment_intent"], redirect=back)
+        return Outcome(session["status"], "This page cannot be used any more.", redirect=session["cancel_url"])
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def _emit(self, event_type: str, subject: Object) -> None:
+        event: dict[str, Any] = {
+            "id": new_id("evt_"),
+            "object": "event",
+            "api_version": API_VERSION,
+            "created": self.now(),
+            "data": {"object": copy.deepcopy(subject)},
+            "livemode": False,
+            "pending_webhooks": 1 if event_type in ENABLED_EVENTS else 0,
+            "request": {"id": None, "idempotency_key": None},
+            "type": event_type,
+        }
+        self.events[event["id"]] = event
+        if event_type in ENABLED_EVENTS:
+            body = json.dumps(event, indent=2).encode()
+            self.sender.send(event_type, lambda: (body, self._headers(body)))
+
+    def _headers(self, body: bytes) -> dict[str, str]:
+        return {
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": signature(body, self.signing_secrets, self.now()),
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+        }

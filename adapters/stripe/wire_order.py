@@ -1,0 +1,76 @@
+"""An order of ours as the parameters of a Checkout Session.
+
+Source: https://docs.stripe.com/api/checkout/sessions/create
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from adapters.base import PaymentOrder
+from adapters.stripe.wire import ATTEMPT_KEY
+from adapters.stripe.wire_amounts import to_wire
+
+if TYPE_CHECKING:
+    from stripe.params.checkout import SessionCreateParams
+
+SESSION_LIFE_MIN: Final = timedelta(minutes=30)
+SESSION_LIFE_MAX: Final = timedelta(hours=24)
+CLOCK_MARGIN: Final = timedelta(minutes=1)
+
+_LOCALES: Final = (
+    "bg cs da de el en en-GB es es-419 et fi fil fr fr-CA hr hu id it ja ko lt lv ms mt nb nl pl pt pt-BR ro ru sk sl "
+    "sv th tr vi zh zh-HK zh-TW"
+)
+LOCALES: Final = frozenset(_LOCALES.split())
+
+
+def session_params(order: PaymentOrder) -> SessionCreateParams:
+    """Build what is sent, without the expiry: the same order gives the same parameters. Raises NotChargeable."""
+    ours = {ATTEMPT_KEY: order.attempt_id}
+    params: SessionCreateParams = {
+        "mode": "payment",
+        "allowed_payment_method_types": ["card"],  # else Stripe offers what its dashboard says, under our method "card"
+        "adaptive_pricing": {"enabled": False},  # else Stripe converts once more, and the buyer sees another price
+        "client_reference_id": order.attempt_id,
+        "metadata": ours,
+        "payment_intent_data": {"metadata": ours, "description": order.description},
+        "line_items": [
+            {
+                "quantity": 1,
+                "price_data": {
+                    "currency": order.amount.asset.code.lower(),
+                    "unit_amount": to_wire(order.amount),
+                    "product_data": {"name": order.description},
+                },
+            }
+        ],
+        "success_url": order.return_url,
+        "cancel_url": order.return_url,
+        "locale": _locale(order.locale),
+    }
+    if order.email:
+        params["customer_email"] = order.email
+    return params
+
+
+def expiry_candidates(expires_at: datetime, now: datetime) -> list[int | None]:
+    """Return the ``expires_at`` to send, followed by those that an earlier send of this order may have used.
+
+    Stripe takes 30 minutes to 24 hours from creation, so a sooner end is sent 31 minutes late (the orchestrator ends
+    the payment itself, by cancel_payment) and a later one not at all (Stripe's default is 24 hours). Which of the
+    three applies changes as time passes, while the same key takes the same parameters only.
+    """
+    exact, late = int(expires_at.timestamp()), int((expires_at + SESSION_LIFE_MIN + CLOCK_MARGIN).timestamp())
+    left = expires_at - now
+    if left > SESSION_LIFE_MAX - CLOCK_MARGIN:
+        return [None]
+    if left >= SESSION_LIFE_MIN + CLOCK_MARGIN:
+        return [exact, None]
+    return [late, exact, None]
+
+
+def _locale(wanted: str) -> str:
+    tag = wanted.replace("_", "-")
+    return next((locale for locale in (tag, tag.partition("-")[0]) if locale in LOCALES), "auto")
