@@ -318,6 +318,52 @@ async def test_every_answer_of_adyen_has_its_word(
             await adapter.fetch_status(reference)
 
 
+def link_answer(status: str) -> web.Response:
+    said = {"id": "PL1", "status": status, "reference": "att_01", "url": "http://127.0.0.1/pay/PL1"}
+    return web.json_response({**said, "merchantAccount": "CrossrailTest", "amount": {"currency": "EUR", "value": 2150}})
+
+
+LINK_1 = PaymentReference("att_01", "PL1", "ideal", Money(2150, display_asset("EUR")), datetime(2026, 3, 1, tzinfo=UTC))
+
+
+async def test_a_buyer_who_begins_to_pay_while_we_cancel_wins() -> None:
+    begun = False
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal begun
+        if request.method == "GET":
+            return link_answer("paymentPending" if begun else "active")
+        begun = True
+        return web.json_response({"errorCode": "702", "message": "being paid"}, status=422)
+
+    async with answering(answer) as adapter:
+        assert await adapter.cancel_payment(LINK_1) is CancelOutcome.TOO_LATE
+
+
+async def test_a_cancellation_without_an_answer_is_unknown() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "PATCH" and request.transport is not None:
+            request.transport.abort()
+        return link_answer("active")
+
+    async with answering(answer) as adapter:
+        with pytest.raises(OutcomeUnknown):
+            await adapter.cancel_payment(LINK_1)
+
+
+async def test_a_link_of_another_merchant_account_is_not_believed() -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return link_answer("active")
+
+    async with answering(answer) as adapter:
+        other = RailAccount(
+            "adyen", "main", Mode.TEST, {**OPTIONS, "merchant_account": "Other"}, adapter.account.base_url
+        )
+        async with aiohttp.ClientSession() as http:
+            with pytest.raises(RailMisconfigured, match="CrossrailTest"):
+                await ADAPTER(other, http).fetch_status(LINK_1)
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"x" * 1_200_000])
 async def test_a_success_that_cannot_be_read_is_unknown(body: bytes) -> None:
     async def answer(_request: web.Request) -> web.Response:
