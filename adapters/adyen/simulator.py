@@ -3,10 +3,10 @@
     GET/POST {base}/_control           fault switches (adapters/kit/simulator.py)
     POST  {base}/v72/paymentLinks      GET, PATCH {base}/v72/paymentLinks/{id}
     GET   {base}/pay/{id}              the hosted page
-    POST  {base}/pay/{id}              the buyer's choice: a form, or JSON {"outcome": ...} answered in JSON
+    POST  {base}/pay/{id}              the buyer's choice: a form, or JSON {"outcome": ...}, answered in JSON
 
 Outcomes: ``paid``, ``refused`` (with ``reason``, Adyen's number or text), ``pending`` (gone to the bank; choose again
-later), ``abandoned`` (never came back). Sources stand in simulator_state.py; errors as in
+later), ``abandoned`` (never came back). The JSON answer is {status, message, code, psp_reference, link_status, redirect}. Sources stand in simulator_state.py; errors as in
 https://docs.adyen.com/development-resources/error-codes.
 """
 
@@ -15,13 +15,14 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from aiohttp import web
 
 from adapters.adyen.simulator_page import page
-from adapters.adyen.simulator_state import LINKS_MAX, Bank, Link, new_reference, now
+from adapters.adyen.simulator_state import LINKS_MAX, Bank, Link, Step, new_reference, now
 from adapters.base import SimulatorSettings
 from adapters.kit.simulator import Handler, Switches, WebhookSender, add_control, api
 
@@ -154,33 +155,33 @@ class _Simulator:
             return _html("<h1>No such payment</h1>", status=404)
 
     async def choose(self, request: web.Request) -> web.StreamResponse:
-        scripted = request.content_type == "application/json"
         link = self._find(request)
-        choice = await _json(request) if scripted else dict(await request.post())
-        problem = self._act(link, str(choice.get("outcome", "")), str(choice.get("reason", "2")))
-        if scripted:
-            shown = {"status": link.status, "problem": problem, "return_url": link.body.get("returnUrl")}
-            return web.json_response(shown, status=200 if problem is None else 409)
-        return _html(page(link, said=problem or choice.get("outcome")), status=200 if problem is None else 409)
+        sent_json = request.content_type == "application/json"
+        choice = await _json(request) if sent_json else dict(await request.post())
+        step = self._act(link, str(choice.get("outcome", "")), str(choice.get("reason", "2")))
+        if sent_json or "application/json" in request.headers.get("Accept", ""):
+            return web.json_response(
+                {**asdict(step), "link_status": link.status, "redirect": link.body.get("returnUrl")}
+            )
+        return _html(page(link, said=step.message))
 
-    def _act(self, link: Link, outcome: str, reason: str) -> str | None:
-        """Do what the buyer chose, or say why not."""
+    def _act(self, link: Link, outcome: str, reason: str) -> Step:
+        """Do what the buyer chose."""
         if outcome not in OUTCOMES:
             raise _No(422, "702", f"outcome is one of {', '.join(OUTCOMES)}")
         if link.status not in {"active", "paymentPending"}:
-            return f"this payment link is {link.status}"
+            return Step("closed", f"This payment link is {link.status}.")
         if self.switches.decline and outcome in {"paid", "pending"}:
             outcome, reason = "refused", self.switches.decline
         match outcome:
             case "paid":
-                self.bank.pay(link)
+                return self.bank.pay(link)
             case "refused":
-                self.bank.refuse(link, reason)
+                return self.bank.refuse(link, reason)
             case "pending":
-                self.bank.begin(link)
+                return self.bank.begin(link)
             case _:
-                self.bank.abandon(link)
-        return None
+                return self.bank.abandon(link)
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

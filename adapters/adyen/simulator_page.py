@@ -28,27 +28,21 @@ button.no{background:#fff;color:#111;border:1px solid #888}svg{display:block;mar
 code{word-break:break-all;font-size:.8rem}.small{color:#555;font-size:.9rem}
 """
 
-SAID: Final = {
-    "paid": "Paid. Thank you.",
-    "refused": "The payment was not accepted. You can try again.",
-    "pending": "Waiting for your bank.",
-    "abandoned": "The payment was not finished. You can start again.",
-}
 CLOSED: Final = {
     "completed": "This payment is complete.",
     "expired": "This payment link has expired.",
 }
 
 
-def page(link: Link, said: object = None) -> str:
+def page(link: Link, said: str = "") -> str:
     """Return the page in the state that the link is in."""
-    parts = [f"<p>{escape(SAID.get(str(said), str(said)))}</p>"] if said is not None else []
+    parts = [f'<p role="status">{escape(said)}</p>'] if said else []
     if link.status in CLOSED:
         parts.append(f"<p>{CLOSED[link.status]}</p>")
     else:
         parts.append(_form(link))
     back = str(link.body.get("returnUrl", ""))
-    done = said is not None or link.status in CLOSED  # as Adyen does: the button comes after a result
+    done = bool(said) or link.status in CLOSED  # as Adyen does: the button comes after a result
     if done and urlsplit(back).scheme in {"http", "https"}:
         parts.append(f'<a class="go" id="continue" href="{escape(back)}">Continue</a>')
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8">

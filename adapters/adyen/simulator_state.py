@@ -92,6 +92,17 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the buyer sees after one choice on the hosted page."""
+
+    status: str
+    """succeeded, declined, pending, abandoned or closed."""
+    message: str
+    code: str = ""
+    psp_reference: str = ""
+
+
 @dataclass(slots=True)
 class Bank:
     """What happens after the buyer has chosen: statuses change, and Adyen tells us."""
@@ -103,29 +114,36 @@ class Bank:
     answers: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     """By Idempotency-Key: the first answer, given again without acting."""
 
-    def pay(self, link: Link) -> None:
+    def pay(self, link: Link) -> Step:
         link.psp_reference = link.psp_reference or new_reference()
         link.become("completed")
         self._tell(link, "AUTHORISATION", success=True)
+        return Step("succeeded", "Paid. Thank you.", psp_reference=link.psp_reference)
 
-    def refuse(self, link: Link, code_or_text: str) -> None:
+    def refuse(self, link: Link, code_or_text: str) -> Step:
         """The link stays open: a shopper may try again."""
-        link.psp_reference = link.psp_reference or new_reference()
-        self._tell(link, "AUTHORISATION", success=False, reason=REFUSAL_TEXT.get(code_or_text, code_or_text))
-        link.psp_reference = ""
-        link.become("active")
+        reason = REFUSAL_TEXT.get(code_or_text, code_or_text)
+        tried = self._end_try(link, "AUTHORISATION", success=False, reason=reason)
+        return Step("declined", "The payment was not accepted. You can try again.", reason, tried)
 
-    def begin(self, link: Link) -> None:
+    def begin(self, link: Link) -> Step:
         """An asynchronous method: the shopper has gone to the bank."""
         link.psp_reference = new_reference()
         link.become("paymentPending")
+        return Step("pending", "Waiting for your bank.", psp_reference=link.psp_reference)
 
-    def abandon(self, link: Link) -> None:
+    def abandon(self, link: Link) -> Step:
         """The shopper never came back from the bank; the offer made there is closed."""
-        link.psp_reference = link.psp_reference or new_reference()
-        self._tell(link, "OFFER_CLOSED", success=True)
+        tried = self._end_try(link, "OFFER_CLOSED", success=True)
+        return Step("abandoned", "The payment was not finished. You can start again.", psp_reference=tried)
+
+    def _end_try(self, link: Link, event: str, *, success: bool, reason: str = "") -> str:
+        """Tell of a try without money, and open the link again; return the try's pspReference."""
+        tried = link.psp_reference = link.psp_reference or new_reference()
+        self._tell(link, event, success=success, reason=reason)
         link.psp_reference = ""
         link.become("active")
+        return tried
 
     def _tell(self, link: Link, event: str, *, success: bool, reason: str = "") -> None:
         amount = dict(link.body["amount"])

@@ -131,7 +131,7 @@ async def test_a_refused_buyer_may_pay_on_the_same_page_afterwards(bench: Bench)
 async def test_a_page_that_is_paid_cannot_be_paid_again(bench: Bench) -> None:
     _, url = await started(bench)
     await bench.buyer(url, "paid")
-    assert (await bench.buyer(url, "paid"))["problem"] == "this payment link is completed"
+    assert (await bench.buyer(url, "paid"))["message"] == "This payment link is completed."
 
 
 async def test_a_buyer_who_leaves_the_bank_can_start_again(bench: Bench) -> None:
@@ -173,7 +173,7 @@ async def test_a_link_is_cancelled_and_cancelling_again_says_the_same(bench: Ben
     assert await bench.adapter.cancel_payment(reference) is CancelOutcome.CANCELED
     assert await bench.adapter.cancel_payment(reference) is CancelOutcome.CANCELED
     assert await status(bench, reference) is RailEventKind.EXPIRED
-    assert "expired" in (await bench.buyer(url, "paid"))["problem"]
+    assert "expired" in (await bench.buyer(url, "paid"))["message"]
 
 
 @pytest.mark.parametrize("outcome", ["paid", "pending"])
