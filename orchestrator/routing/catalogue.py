@@ -1,0 +1,96 @@
+"""Every method that the loaded rail accounts offer, in the order of config.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from adapters.base import Capability, Mode, RailAdapter
+from orchestrator.routing.facts import token_word
+
+Supports = Callable[[str, str, str], bool]
+"""(rail, account, currency) -> the rail's own exponent table has the currency. Must not change while it is in use."""
+
+OptionKey = tuple[str, str, str]
+"""rail, account, method."""
+
+
+@dataclass(frozen=True, slots=True)
+class RailOption:
+    """One method at one account of one rail."""
+
+    rail: str
+    account: str
+    mode: Mode
+    capability: Capability
+
+    @property
+    def method(self) -> str:
+        return self.capability.method
+
+    @property
+    def key(self) -> OptionKey:
+        return (self.rail, self.account, self.capability.method)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All options; the first of two that serve alike is preferred. Make a new one when a rail is added."""
+
+    options: tuple[RailOption, ...]
+
+    @classmethod
+    def of(cls, adapters: Iterable[RailAdapter]) -> Catalogue:
+        """Return what these adapters offer, in their order."""
+        return cls(
+            tuple(
+                RailOption(adapter.account.rail, adapter.account.account, adapter.account.mode, capability)
+                for adapter in adapters
+                for capability in adapter.capabilities
+            )
+        )
+
+    @cached_property
+    def by_method(self) -> Mapping[str, tuple[int, ...]]:
+        """Method -> indexes of the options that offer it."""
+        found: dict[str, list[int]] = {}
+        for index, option in enumerate(self.options):
+            found.setdefault(option.method, []).append(index)
+        return {method: tuple(indexes) for method, indexes in found.items()}
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What the engine worked out from this catalogue alone; never part of what it is."""
+        return {}
+
+    def expand(self, word: str) -> tuple[str, ...]:
+        """Return the methods that a word stands for: itself, or every method of a token; () = none is known."""
+        if word in self.by_method:
+            return (word,)
+        return tuple(method for method in self.by_method if token_word(method) == word)
+
+    def words(self) -> list[str]:
+        """Return every word that a rule may use for a method."""
+        tokens = {token_word(method) for method in self.by_method} - {None}
+        return [*self.by_method, *sorted(str(token) for token in tokens)]
+
+    def find(self, method: str, rail: str | None = None, account: str | None = None) -> tuple[int, ...]:
+        """Return the indexes of the options for one method (not a token word), narrowed to a rail or account."""
+        return tuple(
+            index
+            for index in self.by_method.get(method, ())
+            if rail in (None, self.options[index].rail) and account in (None, self.options[index].account)
+        )
+
+
+def supports_of(adapters: Iterable[RailAdapter]) -> Supports:
+    """Return the question whether a rail account can charge a currency, asked of the adapters themselves."""
+    by_account = {(adapter.account.rail, adapter.account.account): adapter for adapter in adapters}
+
+    def supports(rail: str, account: str, currency: str) -> bool:
+        adapter = by_account.get((rail, account))
+        return adapter is not None and adapter.supports_currency(currency)
+
+    return supports

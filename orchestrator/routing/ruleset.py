@@ -1,0 +1,102 @@
+"""A checked and compiled set of rules: immutable, known by the hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+from orchestrator.config_source import Problem
+from orchestrator.routing.compiled import Evaluate
+from orchestrator.routing.conditions import Condition
+from orchestrator.routing.rules import RoutingBlock
+
+
+@dataclass(frozen=True, slots=True)
+class OnDecline:
+    """Who is next after a clear no of the rail: the next offer, the buyer, or nobody."""
+
+    soft: Literal["next", "ask", "stop"] = "ask"
+    hard: Literal["stop"] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a rule writes: a method or token word, perhaps with its rail and account."""
+
+    method: str
+    rail: str | None
+    account: str | None
+    on_decline: OnDecline
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    id: str
+    conditions: tuple[Condition, ...]
+    offers: tuple[Offer, ...]
+    rank: Literal["speed"] | None
+    otherwise: Literal["defaults", "nothing"]
+    owner: str | None
+    expires: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A rail, or one account of it."""
+
+    rail: str
+    account: str | None
+    weight: int
+    """Percent of the customers; 100 where there is no split."""
+
+    @classmethod
+    def parse(cls, text: str, weight: int = 100) -> Target:
+        """Read ``adyen`` or ``evm/bsc``."""
+        rail, _, account = text.partition("/")
+        return cls(rail, account or None, weight)
+
+
+@dataclass(frozen=True, slots=True)
+class RailChoice:
+    id: str
+    conditions: tuple[Condition, ...]
+    targets: tuple[Target, ...]
+    """One, or the parts of a split in the order of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    corridor: str
+    """``USD-NGN`` or ``USD-*``."""
+    spread_bps: int
+    method: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    hash: str
+    """sha256 of ``canonical``; the same content has the same hash however it was laid out."""
+    canonical: str
+    """The ``routing:`` block as JSON with everything in one order; loading it gives this ruleset again."""
+    regions: Mapping[str, tuple[str, ...]]
+    rules: tuple[Rule, ...]
+    defaults: tuple[Offer, ...]
+    rail_choices: tuple[RailChoice, ...]
+    pricing: tuple[Pricing, ...]
+    warnings: tuple[Problem, ...]
+    evaluate_rules: Evaluate = field(compare=False, repr=False)
+    evaluate_choices: Evaluate = field(compare=False, repr=False)
+
+
+def canonical_json(block: RoutingBlock) -> str:
+    """Return a block as JSON that depends on its meaning only: keys sorted, defaults left out."""
+    content = block.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def content_hash(canonical: str) -> str:
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
