@@ -36,12 +36,9 @@ LINK_STATUS_MEANS: Final = {
 """``completed`` and ``paid`` carry no pspReference, so they cannot name the money: the webhook captures, not this.
 A word that is not here means PENDING: wait, do not guess."""
 
-LOCALES: Final = {
-    "da": "da-DK", "de": "de-DE", "en": "en-US", "es": "es-ES", "fi": "fi-FI", "fr": "fr-FR", "it": "it-IT",
-    "ja": "ja-JP", "ko": "ko-KR", "nl": "nl-NL", "no": "no-NO", "pl": "pl-PL", "pt": "pt-BR", "ru": "ru-RU",
-    "sv": "sv-SE", "zh": "zh-CN",
-}  # fmt: skip
-"""Adyen wants language and country. Source: https://docs.adyen.com/online-payments/build-your-integration/languages."""
+LOCALES: Final = {"en": "en-US", "nl": "nl-NL", "pt": "pt-BR"}
+"""Languages of the countries served here. Adyen wants language and country; for others the field is left out.
+Source: https://docs.adyen.com/unified-commerce/pay-by-link/payment-links/api#language."""
 
 
 class Amount(BaseModel):
@@ -80,7 +77,6 @@ def link_request(order: PaymentOrder, merchant_account: str) -> dict[str, Any]:
 
     Capture is asked for at once, whatever the account's setting, so that an AUTHORISATION is the money itself.
     """
-    language = order.locale.partition("-")[0].lower()
     body: dict[str, Any] = {
         "merchantAccount": merchant_account,
         "reference": order.attempt_id,
@@ -90,11 +86,13 @@ def link_request(order: PaymentOrder, merchant_account: str) -> dict[str, Any]:
         "description": order.description[:DESCRIPTION_CHARS_MAX],
         "returnUrl": order.return_url,
         "expiresAt": order.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "shopperLocale": LOCALES.get(language, LOCALES["en"]),
         "reusable": False,
         "manualCapture": False,
         "captureDelayHours": 0,
     }
+    language = order.locale.partition("-")[0].lower()
+    if language in LOCALES:
+        body["shopperLocale"] = LOCALES[language]
     if len(order.customer_reference) >= 3:  # Adyen refuses shorter ones
         body["shopperReference"] = order.customer_reference
     if order.email is not None:
