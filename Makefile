@@ -41,7 +41,7 @@ bench: dev
 
 soak: dev
 	@echo 'soak: DURATION_S=$(DURATION_S) SEED=$(SEED)'
-	@DURATION_S='$(DURATION_S)' SEED='$(SEED)' exec $(python) -m pytest tests/faults tests/properties -m soak -s
+	@DURATION_S='$(DURATION_S)' SEED='$(SEED)' exec $(python) -m tests.support.soak
 
 clean:
 	rm -rf .venv var

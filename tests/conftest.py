@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import aiohttp
 import pytest
+from hypothesis import settings
 
 from tests.support.databases import DatabaseKind, Databases
 from tests.support.npm import anvil_program
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
 
 TASK_END_SECONDS_MAX = 1.0
+
+# The machine may be busy, so no example has a deadline; the seed of a failure is printed.
+settings.register_profile("crossrail", deadline=None, print_blob=True)
+settings.register_profile("soak", settings.get_profile("crossrail"), max_examples=1000)
+settings.load_profile(os.environ.get("CROSSRAIL_PROPERTIES", "crossrail"))
 
 
 # --- databases ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 PROGRAMS = Path(sys.executable).parent
+STOP_SECONDS_MAX = 30
 ROOMS = ("rates", "adapters", "orchestrator", "tests", "bench")
 
 
@@ -66,6 +67,15 @@ def follow(process: subprocess.Popen[bytes], written: IO[bytes]) -> int:
         time.sleep(0.2)
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that Ctrl-C reached as well, and is stopping its servers; then insist."""
+    try:
+        process.wait(timeout=STOP_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
+
+
 def run_all(arguments: Sequence[str]) -> list[str]:
     """Run the tests beside the checks and return the names of what failed."""
     with tempfile.NamedTemporaryFile() as output, Path(output.name).open("rb") as written:
@@ -77,9 +87,7 @@ def run_all(arguments: Sequence[str]) -> list[str]:
             if follow(tests, written):
                 failed.append(TESTS.name)
         finally:
-            if tests.poll() is None:
-                tests.terminate()
-                tests.wait()
+            end(tests)
     return failed
 
 

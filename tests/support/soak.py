@@ -1,0 +1,48 @@
+"""What ``make soak`` runs: tests marked ``soak``, then every property again and again with other seeds until DURATION_S is over.
+
+The seed of a round is SEED plus its number, printed before it: ``make soak SEED=that`` replays it first.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+NO_TESTS = 5
+PYTEST = (sys.executable, "-m", "pytest")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def run(*arguments: str) -> int:
+    environment = {**os.environ, "CROSSRAIL_PROPERTIES": "soak"}
+    return subprocess.run([*PYTEST, *arguments], check=False, env=environment).returncode
+
+
+def main() -> int:
+    seconds = float(os.environ.get("DURATION_S", "60"))
+    seed = int(os.environ.get("SEED", "1"))
+    deadline = time.monotonic() + seconds
+    marked = run("-m", "soak", "-s")
+    if marked not in {0, NO_TESTS}:
+        say(f"soak: failed with SEED={seed}")
+        return marked
+    rounds = 0
+    while rounds == 0 or time.monotonic() < deadline:
+        say(f"soak: properties with SEED={seed + rounds}")
+        code = run("tests/properties", f"--hypothesis-seed={seed + rounds}", "-x")
+        if code:
+            say(f"soak: failed with SEED={seed + rounds}")
+            return code
+        rounds += 1
+    say(f"soak: {rounds} rounds, nothing found")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
