@@ -1,0 +1,1 @@
+"""Who may pay, and how much: checks before money moves."""

@@ -1,0 +1,270 @@
+"""Creating and expiring checkout sessions: screen, route, quote, price, store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any, Final, Protocol
+
+import orjson
+
+from adapters.base import Mode
+from orchestrator.clock import Clock, to_us
+from orchestrator.compliance.screening import ScreeningPolicy, screen_session
+from orchestrator.database.unit import Applied, Changes, Row, Unit, View, row_lock
+from orchestrator.database.writer import Writer
+from orchestrator.errors import Invalid, NotFound
+from orchestrator.ids import new_id
+from orchestrator.payments.customers import CustomerRef, ensure_customer
+from orchestrator.payments.offers import Offer
+from orchestrator.payments.payment import Command, Fact, Status, allows
+from orchestrator.payments.pricer import Pricer
+from orchestrator.payments.pricing import Rate, price
+from orchestrator.payments.story import Story
+from orchestrator.routing.engine import Choice, Decision
+from orchestrator.routing.facts import RoutingFacts
+from rates.errors import RateError
+from rates.money import WALLET_USD, Money, display_asset
+from rates.quote import Quote
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """What a merchant asks for."""
+
+    customer: CustomerRef
+    amount: Money
+    """USD/9 that shall reach the wallet."""
+    methods: frozenset[str] | None = None
+    locale: str = "en"
+    success_url: str | None = None
+    cancel_url: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    expires_in_s: int | None = None
+    session_id: str | None = None
+    """Given where the call may be repeated (Idempotency-Key): the same id is never made twice."""
+
+
+class Decides(Protocol):
+    """The routing engine with the rules, rates and health in force now."""
+
+    def decide(self, facts: RoutingFacts) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutPolicy:
+    session_ttl_s: int
+    session_ttl_min_s: int
+    session_ttl_max_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """Makes sessions."""
+
+    writer: Writer
+    pricer: Pricer
+    router: Decides
+    clock: Clock
+    screening: ScreeningPolicy
+    policy: CheckoutPolicy
+
+    async def create(self, new: NewSession) -> Row:
+        """Make a session with its offers and return its row. Raises Refusal."""
+        screen_session(
+            self.screening, country=new.customer.country, reference=new.customer.reference, amount=new.amount
+        )
+        now = self.clock.now()
+        expires = now + timedelta(seconds=self._ttl(new.expires_in_s))
+        session_id = new.session_id or new_id("cs")
+        facts = RoutingFacts(
+            country=new.customer.country,
+            amount=new.amount,
+            at=now,
+            mode=Mode(new.customer.mode),
+            merchant=new.customer.merchant_id,
+            customer=new.customer.reference,
+            metadata=new.metadata,
+            methods=new.methods,
+        )
+        decision = self.router.decide(facts)
+        quoting = _Quoting(self.pricer, session_id, new.amount, now, int((expires - now).total_seconds()))
+        offers = [offer for choice in decision.offers if (offer := quoting.offer(choice)) is not None]
+        if not offers:
+            raise Invalid(
+                "no_offer",
+                f"no payment method serves {new.customer.country} for {new.amount.decimal(2)} USD now: "
+                "`crossrail rules explain` or POST /v1/routing/explain says why",
+            )
+        rows = _Rows(new, session_id, decision, offers, quoting.quotes, to_us(expires))
+        applied = await self.writer.submit(rows.unit(keyed=new.session_id is not None))
+        return _session_of(applied)
+
+    def _ttl(self, asked: int | None) -> int:
+        if asked is None:
+            return self.policy.session_ttl_s
+        if not self.policy.session_ttl_min_s <= asked <= self.policy.session_ttl_max_s:
+            raise Invalid(
+                "expires_in_out_of_range",
+                f"expires_in is between {self.policy.session_ttl_min_s} and {self.policy.session_ttl_max_s} seconds",
+                pointer="/expires_in",
+            )
+        return asked
+
+    async def expire(self, merchant_id: str, mode: str, session_id: str, payment_id: str | None) -> Row:
+        """Close a session: no new attempt starts; money that still arrives is taken. Safe to repeat."""
+        locks = [row_lock("checkout_session", merchant_id, session_id)]
+        if payment_id is not None:
+            locks.append(row_lock("payment", merchant_id, payment_id))
+
+        def decide(view: View, changes: Changes) -> dict[str, Any]:
+            session = view.one("checkout_session", merchant_id, session_id)
+            if session is None or session["mode"] != mode:
+                raise NotFound("session_not_found", f"no checkout session {session_id}")
+            if session["status"] != "open":
+                return {"session": session}
+            changes.update("checkout_session", (merchant_id, session_id), status="expired")
+            if session["payment_id"] is not None:
+                _expire_payment(view, changes, merchant_id, session["payment_id"])
+            body = {"id": session_id, "status": "expired", "payment": session["payment_id"]}
+            changes.emit("checkout.session.expired", session_id, orjson.dumps(body).decode())
+            return {"session": {**session, "status": "expired"}}
+
+        return _session_of(await self.writer.submit(Unit(merchant_id, mode, None, locks, decide)))
+
+
+def _session_of(applied: Applied) -> Row:
+    session: Row = applied.answer["session"]
+    return session
+
+
+def _expire_payment(view: View, changes: Changes, merchant_id: str, payment_id: str) -> None:
+    payment = view.one("payment", merchant_id, payment_id)
+    if payment is None:
+        return
+    story = Story(payment, changes, view.now_us)
+    partly = story.status is Status.PARTIALLY_PAID
+    if allows(story.status, Command.EXPIRE):
+        story.tell(Fact.SESSION_EXPIRED)
+        if partly:  # what arrived was credited when it came: nothing more is to be posted
+            story.tell(Fact.CREDITED, units=0)
+        story.write()
+
+
+@dataclass(slots=True)
+class _Quoting:
+    """Quotes and prices of one session; offers in one currency with one spread share a quote."""
+
+    pricer: Pricer
+    session_id: str
+    amount: Money
+    now: datetime
+    ttl_s: int
+    quotes: dict[tuple[str, int], Quote] = field(default_factory=dict)
+
+    def offer(self, choice: Choice) -> Offer | None:
+        """Price one choice; None where its rate went away since the decision."""
+        quote: Quote | None = None
+        rate = _PAR
+        if choice.currency != WALLET_USD.code:
+            try:
+                quote = self._quote(choice.currency, choice.method)
+            except RateError:
+                return None
+            rate = Rate(quote.mid, quote.spread_bps)
+        fees = self.pricer.fees(choice.rail, choice.account, choice.method)
+        return Offer(
+            id=new_id("off"),
+            method=choice.method,
+            rail=choice.rail,
+            account=choice.account,
+            flow=choice.capability.flow.value,
+            price=price(self.amount, fees, rate, display_asset(choice.currency)),
+            quote_id=None if quote is None else quote.id,
+            quote=None if quote is None else quote_shown(quote),
+            expected_seconds=choice.capability.expected_seconds,
+            on_decline={"soft": str(choice.on_decline.soft), "hard": str(choice.on_decline.hard)},
+        )
+
+    def _quote(self, currency: str, method: str) -> Quote:
+        key = (currency, self.pricer.spread_bps(currency, method))
+        found = self.quotes.get(key)
+        if found is None:
+            found = self.quotes[key] = self.pricer.quote(
+                quote_id=new_id("quo"), session_id=self.session_id, currency=currency, method=method, now=self.now,
+                ttl_seconds=self.ttl_s,
+            )  # fmt: skip
+        return found
+
+
+_PAR: Final = Rate(mid=Fraction(1), spread_bps=0)
+
+
+def quote_shown(quote: Quote) -> dict[str, Any]:
+    """Return a quote as the API shows it."""
+    full = quote.to_json()
+    return {
+        "id": quote.id,
+        "rate": full["rate"],
+        "mid": full["mid"],
+        "spread_bps": quote.spread_bps,
+        "as_of": full["as_of"],
+        "sources": full["sources"],
+        "expires_at": full["expires_at"],
+        "sandbox": quote.sandbox,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What one new session writes."""
+
+    new: NewSession
+    session_id: str
+    decision: Decision
+    offers: list[Offer]
+    quotes: Mapping[tuple[str, int], Quote]
+    expires_us: int
+
+    def unit(self, *, keyed: bool) -> Unit:
+        ref = self.new.customer
+        key = f"checkout:{self.session_id}" if keyed else None
+        return Unit(ref.merchant_id, ref.mode, key, (ref.lock(),), self._decide)
+
+    def _decide(self, view: View, changes: Changes) -> dict[str, Any]:
+        customer = ensure_customer(view, changes, self.new.customer)
+        scope = {"merchant_id": self.new.customer.merchant_id, "mode": self.new.customer.mode}
+        decision_id = new_id("dec")
+        changes.insert(
+            "decision", **scope, id=decision_id, ruleset_hash=self.decision.ruleset_hash,
+            body=orjson.dumps(self.decision.to_json()).decode(), created_us=view.now_us,
+        )  # fmt: skip
+        for quote in self.quotes.values():
+            changes.insert(
+                "quote", **scope, id=quote.id, session_id=self.session_id, body=orjson.dumps(quote.to_json()).decode(),
+                used_by=None, expires_us=self.expires_us, created_us=view.now_us,
+            )  # fmt: skip
+        session = {
+            **scope,
+            "id": self.session_id,
+            "customer_id": customer["id"],
+            "customer_reference": customer["reference"],
+            "wallet_id": customer["wallet_id"],
+            "country": self.new.customer.country,
+            "locale": self.new.locale,
+            "status": "open",
+            "amount_units": self.new.amount.units,
+            "offers": orjson.dumps([offer.to_json() for offer in self.offers]).decode(),
+            "decision_id": decision_id,
+            "payment_id": None,
+            "suggested_offer": None,
+            "success_url": self.new.success_url,
+            "cancel_url": self.new.cancel_url,
+            "metadata_json": orjson.dumps(dict(self.new.metadata)).decode(),
+            "expires_us": self.expires_us,
+            "created_us": view.now_us,
+        }
+        changes.insert("checkout_session", **session)
+        return {"session": session}

@@ -1,0 +1,146 @@
+"""Asking rails again: every attempt that may still bring money has a next check; the unknown come first.
+
+All of it is rows: a check is claimed by moving its time on, so that a crash loses nothing and two processes do not ask
+twice. An attempt whose answer was lost is searched at its rail; where the rail cannot be searched, the same order is
+sent again under the same key while the rail keeps the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import case, select
+
+from adapters.base import Mode, PaymentReference, RailError, RailEvent, RailEventKind, ScansChain
+from orchestrator.clock import from_us
+from orchestrator.database.reads import Reads
+from orchestrator.database.tables import Attempt
+from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
+from orchestrator.payments.attempt import AttemptStatus
+from orchestrator.payments.confirmation import NotOurs
+from orchestrator.payments.crediting import ask_a_person
+from orchestrator.payments.finder import AttemptAt
+from orchestrator.payments.outcome import RailCalls
+from orchestrator.payments.wire_json import order_from_json
+from rates.money import Asset, Money
+
+BATCH = 50
+LEASE_US = 60_000_000
+AFTER_EXPIRY_US = 24 * 3600 * 1_000_000
+"""How long an attempt on a chain is still matched to its payment after its price expired."""
+UNKNOWN_CHECKS_MAX = 20
+"""After so many checks without an answer a person is asked; the checks go on."""
+_UNANSWERED = (AttemptStatus.SENT.value, AttemptStatus.OUTCOME_UNKNOWN.value)
+
+_log = structlog.get_logger("watch")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPolicy:
+    """Seconds between checks: doubling from the first to the last."""
+
+    first_s: float = 2.0
+    last_s: float = 3600.0
+
+    def next_us(self, now_us: int, checks: int) -> int:
+        return now_us + int(min(self.first_s * 2 ** min(checks, 30), self.last_s) * 1_000_000)
+
+
+def reference_of(attempt: Row) -> PaymentReference:
+    return PaymentReference(
+        attempt_id=attempt["id"],
+        rail_reference=attempt["rail_reference"],
+        method=attempt["method"],
+        amount=Money(attempt["units"], Asset.parse(attempt["asset"])),
+        created_at=from_us(attempt["created_us"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementWatch:
+    """Asks rails about attempts that are due."""
+
+    calls: RailCalls
+    reads: Reads
+    policy: WatchPolicy
+
+    async def run_once(self) -> int:
+        """Check what is due; return how many were checked."""
+        table = Attempt.__table__  # type: ignore[attr-defined]
+        now_us = self.calls.clock.now_us()
+        unanswered_first = case((table.c.status.in_(_UNANSWERED), 0), else_=1)
+        due = await self.reads.all(
+            select(table)
+            .where(table.c.open_at_rail == 1, table.c.next_check_us <= now_us)
+            .order_by(unanswered_first, table.c.next_check_us)
+            .limit(BATCH)
+        )
+        results = await asyncio.gather(*(self._check(row) for row in due), return_exceptions=True)
+        for row, result in zip(due, results, strict=True):
+            if isinstance(result, BaseException):
+                _log.error("check_failed", attempt=row["id"], rail=row["rail"], error=repr(result)[:300])
+        return len(due)
+
+    async def _check(self, row: Row) -> None:
+        if not await self._claim(row):
+            return
+        found = AttemptAt.of_row(row)
+        adapter = self.calls.rails.get((found.rail, found.account))
+        if adapter is None:
+            _log.error("rail_not_configured", rail=found.rail, account=found.account, attempt=found.attempt_id)
+            return
+        if isinstance(adapter, ScansChain):
+            await self._close_old_chain_attempt(found, row)
+            return
+        try:
+            async with asyncio.timeout(40):
+                events = await adapter.fetch_status(reference_of(row))
+        except (RailError, TimeoutError) as error:
+            _log.info("rail_not_answering", rail=found.rail, attempt=found.attempt_id, error=repr(error)[:200])
+            return
+        for event in events:
+            try:
+                await self.calls.confirmation.apply(event)
+            except NotOurs:
+                _log.exception("rail_named_another_attempt", rail=found.rail, attempt=found.attempt_id)
+        if events or row["rail_reference"] is not None or row["status"] not in _UNANSWERED:
+            return
+        age_s = (self.calls.clock.now_us() - row["created_us"]) / 1_000_000
+        if age_s < adapter.resend_window_seconds:
+            await self.calls.send(found, order_from_json(row["order_json"]), again=True)
+
+    async def _claim(self, row: Row) -> bool:
+        """Move the next check on, if nobody else has; say whether this check is ours."""
+        merchant, attempt_id = row["merchant_id"], row["id"]
+
+        def decide(view: View, changes: Changes) -> dict[str, Any]:
+            attempt = view.one("attempt", merchant, attempt_id)
+            if attempt is None or not attempt["open_at_rail"] or attempt["next_check_us"] != row["next_check_us"]:
+                return {"mine": False}
+            next_us = self.policy.next_us(view.now_us, attempt["checks"])
+            checks = attempt["checks"] + 1
+            changes.update("attempt", (merchant, attempt_id), checks=checks, next_check_us=next_us)
+            if checks == UNKNOWN_CHECKS_MAX and attempt["status"] in _UNANSWERED:
+                ask_a_person(
+                    view, changes, merchant, row["mode"], reason="outcome_unknown_too_long", subject=attempt_id,
+                    payment_id=row["payment_id"], evidence={"checks": checks, "rail": row["rail"]},
+                )  # fmt: skip
+            return {"mine": True}
+
+        unit = Unit(merchant, row["mode"], None, (row_lock("attempt", merchant, attempt_id),), decide)
+        return bool((await self.calls.writer.submit(unit)).answer["mine"])
+
+    async def _close_old_chain_attempt(self, found: AttemptAt, row: Row) -> None:
+        now_us = self.calls.clock.now_us()
+        if now_us <= row["quote_expires_us"] + AFTER_EXPIRY_US:
+            return
+        await self.calls.confirmation.apply(
+            RailEvent(
+                rail=found.rail, account=found.account, mode=Mode(found.mode), event_id=f"{found.attempt_id}:expired",
+                kind=RailEventKind.EXPIRED, attempt_id=found.attempt_id, rail_reference=row["rail_reference"],
+                occurred_at=from_us(now_us),
+            )
+        )  # fmt: skip

@@ -1,0 +1,112 @@
+"""What adapters exchange, as stored JSON: orders, next actions, events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, assert_never
+
+import orjson
+
+from adapters.base import (
+    Decline,
+    DepositAddress,
+    Mode,
+    NextAction,
+    NoAction,
+    PaymentOrder,
+    RailEvent,
+    RailEventKind,
+    Redirect,
+    Severity,
+)
+from rates.money import Asset, Money
+
+
+def order_to_json(order: PaymentOrder) -> str:
+    return orjson.dumps(
+        {
+            "attempt_id": order.attempt_id,
+            "method": order.method,
+            "units": order.amount.units,
+            "asset": str(order.amount.asset),
+            "country": order.country,
+            "description": order.description,
+            "return_url": order.return_url,
+            "expires_at": order.expires_at.isoformat(),
+            "locale": order.locale,
+            "customer_reference": order.customer_reference,
+            "email": order.email,
+            "deposit_address": order.deposit_address,
+        }
+    ).decode()
+
+
+def order_from_json(text: str) -> PaymentOrder:
+    data = orjson.loads(text)
+    amount = Money(data.pop("units"), Asset.parse(data.pop("asset")))
+    expires_at = datetime.fromisoformat(data.pop("expires_at"))
+    return PaymentOrder(amount=amount, expires_at=expires_at, **data)
+
+
+def action_to_json(action: NextAction) -> dict[str, Any]:
+    """Return a next action in the API's form."""
+    match action:
+        case Redirect(url, expires_at):
+            shown: dict[str, Any] = {"type": "redirect", "url": url}
+            return shown if expires_at is None else {**shown, "expires_at": expires_at.isoformat()}
+        case DepositAddress():
+            return {
+                "type": "deposit_address",
+                "address": action.address,
+                "network": action.network,
+                "chain": action.chain,
+                "token": action.token,
+                "token_contract": action.token_contract,
+                "amount": {"amount": action.amount.decimal(), "currency": action.amount.asset.code},
+                "qr": action.qr_text,
+                "wallet_uri": action.wallet_uri,
+            }
+        case NoAction():
+            return {"type": "none"}
+        case _:
+            assert_never(action)
+
+
+def event_to_json(event: RailEvent) -> dict[str, Any]:
+    return {
+        "rail": event.rail,
+        "account": event.account,
+        "mode": event.mode.value,
+        "event_id": event.event_id,
+        "kind": event.kind.value,
+        "attempt_id": event.attempt_id,
+        "rail_reference": event.rail_reference,
+        "occurred_at": event.occurred_at.isoformat(),
+        "money_id": event.money_id,
+        "amount": None if event.amount is None else [event.amount.units, str(event.amount.asset)],
+        "decline": None
+        if event.decline is None
+        else [event.decline.severity.value, event.decline.code, event.decline.message, event.decline.listed],
+        "still_open": event.still_open,
+        "detail": dict(event.detail),
+    }
+
+
+def event_from_json(data: Mapping[str, Any]) -> RailEvent:
+    amount, decline = data["amount"], data["decline"]
+    return RailEvent(
+        rail=data["rail"],
+        account=data["account"],
+        mode=Mode(data["mode"]),
+        event_id=data["event_id"],
+        kind=RailEventKind(data["kind"]),
+        attempt_id=data["attempt_id"],
+        rail_reference=data["rail_reference"],
+        occurred_at=datetime.fromisoformat(data["occurred_at"]),
+        money_id=data["money_id"],
+        amount=None if amount is None else Money(amount[0], Asset.parse(amount[1])),
+        decline=None if decline is None else Decline(Severity(decline[0]), decline[1], decline[2], decline[3]),
+        still_open=data["still_open"],
+        detail=data["detail"],
+    )
