@@ -37,7 +37,7 @@ check: dev
 	@exec $(python) -m tests.support.suite --checks-only
 
 bench: dev
-	@exec $(python) -m bench $(ONLY)
+	@exec $(python) -m bench '$(ONLY)'
 
 soak: dev
 	@echo 'soak: DURATION_S=$(DURATION_S) SEED=$(SEED)'

@@ -56,8 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     rows: list[dict[str, Any]] = []
     for name in names:
         started = time.monotonic()
-        results: list[Result] = importlib.import_module(f"bench.{name}").run()
-        rows += [result.row() for result in results]
+        results: list[Result | dict[str, Any]] = importlib.import_module(f"bench.{name}").run()
+        rows += [result.row() if isinstance(result, Result) else Result.of(result).row() for result in results]
         print(f"  {name}: {time.monotonic() - started:.1f} s", flush=True)
     print(table(rows))
     OUTPUT.parent.mkdir(exist_ok=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,11 @@ class Result:
     value: float
     reference: float | None = None
     goal: float | None = None
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """Read a result that is a dictionary; ``ratio`` and ``met`` are computed, whatever it says."""
+        return cls(**{name: said[name] for name in ("name", "unit", "value", "reference", "goal") if name in said})
 
     @property
     def ratio(self) -> float | None:
