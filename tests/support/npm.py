@@ -75,7 +75,7 @@ class NpmPackage:
                 text=True,
                 timeout=FETCH_SECONDS_MAX,
                 cwd=place,
-                env={**os.environ, "PATH": path},
+                env={**os.environ, "PATH": path, "npm_config_cache": str(place / "cache")},
             )
             if done.returncode == 0:
                 break
