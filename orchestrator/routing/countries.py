@@ -14,6 +14,9 @@ from babel.numbers import get_territory_currencies
 _NO_COUNTRY: Final = frozenset({"AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"})
 """Two letters in CLDR without being an ISO 3166-1 country (exceptional reservations, pseudo locales). XK stays."""
 
+_NEWER_THAN_CLDR: Final = {"BG": (date(2026, 1, 1), "EUR")}
+"""Changes of tender that the CLDR inside babel 2.18 lacks: Bulgaria joined the euro (EU Council, 8 July 2025)."""
+
 
 @cache
 def country_names() -> dict[str, str]:
@@ -51,4 +54,7 @@ def local_currencies(country: str, on: date) -> tuple[str, ...]:
     """Return what is legal tender in a country on a day, the first one first; nothing for a country CLDR lacks."""
     if not is_country(country):
         return ()
+    since, currency = _NEWER_THAN_CLDR.get(country, (date.max, ""))
+    if on >= since:
+        return (currency,)
     return tuple(get_territory_currencies(country, start_date=on, end_date=on, tender=True, non_tender=False))

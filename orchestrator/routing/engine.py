@@ -1,0 +1,156 @@
+"""The decision. Pure: the same facts, ruleset, catalogue, rates and health give the same decision, always.
+
+1. Every option of the catalogue is kept or dropped (mode, method filter, country, currency, limits at mid, health).
+2. Every rule is held against the facts; the first that matches makes the offers, in the order that it writes, unless
+   it asks for ``rank: speed``. A token word (``usdt``) stands for its methods in the catalogue's order.
+3. Where an offer does not name its rail, ``rail_choice`` picks one (first match wins); where that rail cannot serve,
+   another that can stands in; without a match the first that can, in the order of config.yaml. One offer per entry.
+4. No rule matched: the defaults. A rule matched and nothing that it offers can be had: the defaults too, unless the
+   rule says ``otherwise: nothing``; ``Decision.source`` tells which it was. An empty ``offers`` is an answer as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.routing.catalogue import Catalogue, Supports
+from orchestrator.routing.compiled import MATCHED
+from orchestrator.routing.decision import Choice, Decision, PickedBy, Source, source_rule_of
+from orchestrator.routing.eligibility import Eligible, Health, Rates, find_eligible, table_for
+from orchestrator.routing.facts import RoutingFacts, token_word
+from orchestrator.routing.ruleset import Offer, OnDecline, RailChoice, Ruleset, Target
+from orchestrator.routing.split import draw
+
+
+def decide(
+    facts: RoutingFacts,
+    ruleset: Ruleset,
+    catalogue: Catalogue,
+    *,
+    rates: Rates,
+    health: Health,
+    supports: Supports,
+) -> Decision:
+    """Decide what a session is offered. No I/O; ``rates`` and ``health`` are asked, never kept."""
+    table = table_for(facts, catalogue, supports)
+    eligible = find_eligible(facts, catalogue, table, rates, health)
+    outcomes = ruleset.evaluate_rules(facts, table.method_words)
+    matched = outcomes.index(MATCHED) if MATCHED in outcomes else None
+    chooser = _Chooser(facts, ruleset, catalogue, eligible)
+    if matched is None:
+        source, offers = Source.DEFAULTS, chooser.offers(ruleset.defaults, Source.DEFAULTS, None)
+    else:
+        rule = ruleset.rules[matched]
+        source, offers = Source.RULE, chooser.offers(rule.offers, Source.RULE, rule.id)
+        if rule.rank == "speed":
+            offers.sort(key=lambda offer: offer.capability.expected_seconds)
+        if not offers and rule.otherwise == "nothing":
+            source = Source.NOTHING_AFTER_RULE
+        elif not offers:
+            source = Source.DEFAULTS_AFTER_RULE
+            offers = chooser.offers(ruleset.defaults, source, rule.id)
+    return Decision(
+        offers=tuple(offers),
+        source=source,
+        matched_rule=matched,
+        rule_outcomes=outcomes,
+        choice_outcomes=chooser.choice_outcomes,
+        option_outcomes=eligible.outcomes,
+        rates=eligible.rates,
+        ruleset_hash=ruleset.hash,
+        facts=facts,
+        catalogue=catalogue,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One method of one written offer, and the options that may serve it."""
+
+    method: str
+    options: tuple[int, ...]
+    on_decline: OnDecline
+    names_rail: bool
+
+
+class _Chooser:
+    """Turns written offers into choices for one session."""
+
+    def __init__(self, facts: RoutingFacts, ruleset: Ruleset, catalogue: Catalogue, eligible: Eligible) -> None:
+        self._facts = facts
+        self._ruleset = ruleset
+        self._catalogue = catalogue
+        self._eligible = eligible
+        self.choice_outcomes: dict[str, tuple[int, ...]] = {}
+
+    def offers(self, written: tuple[Offer, ...], source: Source, rule_id: str | None) -> list[Choice]:
+        found: list[Choice] = []
+        taken: set[int] = set()
+        kept = self._eligible.currencies
+        for entry in _entries(written, self._catalogue):
+            able = [index for index in entry.options if index in kept]
+            if not able:
+                continue
+            picked_by, choice = PickedBy.WRITTEN, None
+            index: int | None = able[0]
+            if not entry.names_rail:
+                index, picked_by, choice = self._pick(entry.method, able)
+            if index is None or index in taken:
+                continue
+            taken.add(index)
+            option = self._catalogue.options[index]
+            found.append(
+                Choice(
+                    method=entry.method,
+                    rail=option.rail,
+                    account=option.account,
+                    currency=kept[index],
+                    capability=option.capability,
+                    on_decline=entry.on_decline,
+                    source_rule=source_rule_of(source, rule_id),
+                    picked_by=picked_by,
+                    rail_choice=choice.id if choice else None,
+                )
+            )
+        return found
+
+    def _pick(self, method: str, able: list[int]) -> tuple[int | None, PickedBy, RailChoice | None]:
+        """Return who serves a method: what ``rail_choice`` says, else its stand-in, else the first that can."""
+        choice = self._rail_choice(method)
+        if choice is None:
+            return able[0], PickedBy.CATALOGUE, None
+        picked_by = PickedBy.RAIL_CHOICE
+        for target in draw(choice.id, self._facts.customer, choice.targets):
+            index = next((index for index in able if self._is_at(index, target)), None)
+            if index is not None:
+                return index, picked_by, choice
+            picked_by = PickedBy.RAIL_CHOICE_STAND_IN
+        shut = [target for target in choice.targets if target.weight == 0]  # weight 0 = no traffic, not even now
+        index = next((index for index in able if not any(self._is_at(index, target) for target in shut)), None)
+        return index, PickedBy.RAIL_CHOICE_STAND_IN, choice
+
+    def _rail_choice(self, method: str) -> RailChoice | None:
+        if not self._ruleset.rail_choices:
+            return None
+        outcomes = self.choice_outcomes.get(method)
+        if outcomes is None:
+            word = token_word(method)
+            words = frozenset((method,)) if word is None else frozenset((method, word))
+            outcomes = self.choice_outcomes[method] = self._ruleset.evaluate_choices(self._facts, words)
+        return self._ruleset.rail_choices[outcomes.index(MATCHED)] if MATCHED in outcomes else None
+
+    def _is_at(self, index: int, target: Target) -> bool:
+        option = self._catalogue.options[index]
+        return option.rail == target.rail and target.account in (None, option.account)
+
+
+def _entries(written: tuple[Offer, ...], catalogue: Catalogue) -> tuple[_Entry, ...]:
+    """Spell out token words and look the options up, once for each list of written offers."""
+    found: tuple[_Entry, ...] | None = catalogue.memo.get(written)
+    if found is None:
+        found = catalogue.memo[written] = tuple(
+            _Entry(method, catalogue.find(method, offer.rail, offer.account), offer.on_decline, offer.rail is not None)
+            for offer in written
+            for method in catalogue.expand(offer.method)
+        )
+    return found
