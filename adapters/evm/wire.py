@@ -8,6 +8,8 @@ https://web3py.readthedocs.io/en/v7.16.0/
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.base import RailMisconfigured
@@ -43,6 +45,7 @@ def transfer_uri(contract: bytes, chain_id: int, recipient: bytes, raw_amount: i
 
 async def read_token(node: NodeRpc, contract: bytes) -> tuple[str, int]:
     """Return symbol() and decimals() of a contract. Raises RailMisconfigured where it does not answer as a token."""
+    _load_web3()
     from web3 import AsyncWeb3
     from web3.exceptions import BadFunctionCallOutput, ContractLogicError
 
@@ -53,6 +56,13 @@ async def read_token(node: NodeRpc, contract: bytes) -> tuple[str, int]:
     except (BadFunctionCallOutput, ContractLogicError, OverflowError, ValueError):
         raise RailMisconfigured(f"tokens: {show_evm(contract)} at {node.name} answers not as an ERC-20 token") from None
     return str(symbol), int(decimals)
+
+
+def _load_web3() -> None:
+    """Import web3 (it takes seconds) without the warning of 7.16 about its own use of websockets.legacy."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="websockets.legacy", category=DeprecationWarning)
+        importlib.import_module("web3")
 
 
 def _provider(node: NodeRpc) -> AsyncBaseProvider:

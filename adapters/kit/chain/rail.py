@@ -7,6 +7,7 @@ word counts (``scan_block``), so ``fetch_status`` knows nothing and ``cancel_pay
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -43,7 +44,7 @@ SLACK_SECONDS: Final = 5
 """Beside the blocks: our polling and one flush of the writer."""
 
 
-class ChainRail:
+class ChainRail(ABC):
     """RailAdapter and ScansChain of one account; a family adds its forms and how it reads a contract."""
 
     def __init__(self, account: RailAccount, http: aiohttp.ClientSession, family: Family) -> None:
@@ -198,10 +199,10 @@ class ChainRail:
 
     # --- what a family adds ---------------------------------------------------------------------------------------
 
+    @abstractmethod
     def wallet_uri(self, token: ChainToken, recipient: bytes, raw_amount: int) -> str:
         """Return the link for "open in wallet"."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def read_contract(self, node: NodeRpc, token: ChainToken) -> tuple[str, int]:
         """Return a token contract's symbol() and decimals(). Raises RailMisconfigured where it has none."""
-        raise NotImplementedError
