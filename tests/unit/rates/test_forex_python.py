@@ -122,9 +122,18 @@ async def test_an_answer_that_cannot_be_believed_is_refused_whole(body: str | by
     assert told in await refused(answering(body))
 
 
-@pytest.mark.parametrize("status", [204, 302, 404, 429, 500, 504])
+@pytest.mark.parametrize("status", [204, 404, 429, 500, 504])
 async def test_any_status_but_200_is_no_answer(status: int) -> None:
     assert f"HTTP {status}" in await refused(answering("" if status == 204 else GOOD, status))
+
+
+async def test_a_redirect_is_not_followed_to_rates_of_somebody_else() -> None:
+    async def elsewhere(request: web.Request) -> web.Response:
+        if request.path.endswith("/other"):
+            return web.Response(text=GOOD, content_type="application/json")
+        raise web.HTTPFound("/api/other")
+
+    assert "HTTP 302" in await refused(elsewhere)
 
 
 async def test_an_endless_answer_is_cut_off() -> None:
@@ -171,8 +180,11 @@ async def test_a_service_that_drips_is_given_up_at_the_deadline() -> None:
         return response
 
     begun = asyncio.get_running_loop().time()
-    reason = await refused(drip, timeout_seconds=0.15)
-    assert "0.15 s" in reason
+    async with service(drip) as url:
+        source = ForexPythonSource(url=url, timeout_seconds=0.15)
+        with pytest.raises(SourceUnavailable, match=r"0\.15 s"):
+            await source.fetch()
+        assert not source._asking.locked()  # the thread itself gave up, not only we
     assert asyncio.get_running_loop().time() - begun < 2
 
 

@@ -78,6 +78,14 @@ async def test_two_that_contradict_each_other_give_no_rate_even_where_one_would_
     assert "185 bps from a" in str(refused.value)
 
 
+async def test_half_of_the_sources_is_no_majority() -> None:
+    found = await market(
+        *(says(name, {"USD-BRL": rate}) for name, rate in zip("abcd", ("5", "5", "6", "7"), strict=True))
+    )
+    with pytest.raises(SourcesDisagree):
+        found.mid("USD", "BRL", NOW)
+
+
 async def test_a_coarse_source_in_the_middle_does_not_reconcile_two_fine_ones() -> None:
     rules = MarketPolicy(sources={n: SourcePolicy(6 * DAY, b) for n, b in {"a": 100, "b": 100, "coarse": 1600}.items()})
     found = await market(
@@ -134,6 +142,22 @@ async def test_live_refuses_a_stale_rate_also_one_that_was_cached_while_fresh() 
     assert found.mid("USD", "BRL", NOW) is found.mid("USD", "BRL", last)
     with pytest.raises(StaleRate, match="stale"):
         found.mid("USD", "BRL", last + timedelta(seconds=1))
+
+
+async def test_a_cached_mid_is_decided_anew_once_one_that_agreed_is_stale() -> None:
+    found = await market(
+        says("a", {"USD-BRL": "5.4"}), says("b", {"USD-BRL": "5.4"}, age=5 * DAY), rules=policy("a", "b", sources_min=2)
+    )
+    assert len(found.mid("USD", "BRL", NOW + DAY).sources) == 2
+    with pytest.raises(TooFewSources):
+        found.mid("USD", "BRL", NOW + DAY + timedelta(seconds=1))
+
+
+async def test_a_live_clock_that_goes_back_does_not_find_a_rate_from_its_future_in_the_cache() -> None:
+    found = await market(says("a", {"USD-BRL": "5.4"}, age=HOUR))
+    assert found.mid("USD", "BRL", NOW).rate == Fraction("5.4")
+    with pytest.raises(StaleRate, match="future"):
+        found.mid("USD", "BRL", NOW - DAY)
 
 
 async def test_live_lets_an_old_table_check_but_not_price() -> None:
