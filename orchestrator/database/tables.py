@@ -82,15 +82,17 @@ class RawWebhook(SQLModel, table=True):
     """What a rail sent, byte for byte, before anybody believed it."""
 
     __tablename__ = "raw_webhook"
-    __table_args__ = _args(Index("raw_webhook_open", "state", "next_try_us"))
+    __table_args__ = _args(Index("raw_webhook_open", "state", "next_try_us", "id"))
     id: str = _text(primary_key=True)
     rail: str = _text()
     account: str = _text()
     received_us: int = _big()
     headers: str = _text()
     body: bytes = Field(sa_type=LargeBinary)
+    events: str = _text()
+    """What the adapter read in it, verified against the account's secret when it came."""
     state: str = _text()
-    """received | processed | rejected | stuck"""
+    """received | processed | rejected | unplaced | stuck"""
     note: str = _text()
     tries: int = _big()
     next_try_us: int = _big()
@@ -306,6 +308,8 @@ class Attempt(SQLModel, table=True):
             postgresql_where=text(f"status IN {IN_FLIGHT}"),
         ),
         Index("attempt_payment", "merchant_id", "payment_id", "id"),
+        Index("attempt_wallet", "merchant_id", "wallet_id", "open_at_rail"),
+        Index("attempt_reference", "rail", "rail_reference"),
         Index("attempt_watch", "next_check_us", sqlite_where=text("open_at_rail = 1"),
               postgresql_where=text("open_at_rail = 1")),
     )  # fmt: skip
@@ -366,6 +370,7 @@ class Deposit(SQLModel, table=True):
         UniqueConstraint("network", "tx_hash", "ordinal"),
         Index("deposit_waiting", "network", "status", "block_number"),
         Index("deposit_tx", "tx_hash"),
+        Index("deposit_block", "network", "block_hash"),
     )
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
@@ -387,8 +392,12 @@ class Deposit(SQLModel, table=True):
     block_us: int = _big()
     wallet_id: str = _text()
     payment_id: str | None = _text(nullable=True)
+    attempt_id: str | None = _text(nullable=True)
+    session_id: str | None = _text(nullable=True)
+    generation: int = _big()
+    """How often it was mined: a reorganization can bring it again in another block."""
     status: str = _text()
-    """detected | credited | orphaned | unallocated"""
+    """detected | credited | orphaned | unallocated | dust"""
     credited_units: int = _big()
     created_us: int = _big()
     updated_us: int = _big()

@@ -23,7 +23,7 @@ from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.pricer import Pricer
 from orchestrator.payments.pricing import Rate, price
 from orchestrator.payments.story import Story
-from orchestrator.routing.engine import Choice, Decision
+from orchestrator.routing.decision import Choice, Decision
 from orchestrator.routing.facts import RoutingFacts
 from rates.errors import RateError
 from rates.money import WALLET_USD, Money, display_asset

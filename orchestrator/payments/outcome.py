@@ -38,6 +38,8 @@ from orchestrator.payments.wire_json import action_to_json
 from orchestrator.routing.health import HealthBoard, outcome_of
 
 CALL_TIMEOUT_S = 40
+AFTER_START_US = 5_000_000
+"""First poll of a payment that the buyer was sent to; webhooks are usually faster."""
 _log = structlog.get_logger("rail")
 
 Rails = Mapping[tuple[str, str], RailAdapter]
@@ -167,9 +169,12 @@ class _Ending:
         if not self._waits():
             self._update(rail_reference=started.rail_reference, next_action=action)
             return
+        next_check_us = self.now_us + AFTER_START_US
         idle = isinstance(started.action, NoAction)
         status = AttemptStatus.PENDING if idle else AttemptStatus.REQUIRES_ACTION
-        self._update(rail_reference=started.rail_reference, next_action=action, status=status.value)
+        self._update(
+            rail_reference=started.rail_reference, next_action=action, status=status.value, next_check_us=next_check_us
+        )
         fact = Fact.PENDING if idle else Fact.ACTION_REQUIRED
         self.story.tell(fact, attempt_id=self.found.attempt_id, rail_reference=started.rail_reference)
 

@@ -1,0 +1,146 @@
+"""The raw inbox: what rails send is stored byte for byte, answered, and only then worked on.
+
+Verification is a few microseconds of hashing, so the verdict is stored with the bytes in one commit; the rail is
+answered after it. Bytes that are not signed are not believed, but an attempt that they name is asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import select
+
+from adapters.base import ReceivesWebhooks, WebhookRejected
+from orchestrator.database.reads import Reads
+from orchestrator.database.tables import RawWebhook
+from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
+from orchestrator.errors import Forbidden, NotFound
+from orchestrator.ids import new_id
+from orchestrator.payments.confirmation import Confirmation, NotOurs
+from orchestrator.payments.finder import AttemptAt
+from orchestrator.payments.outcome import Rails
+from orchestrator.payments.wire_json import event_from_json, event_to_json
+
+PLATFORM = "platform"
+BATCH = 100
+TRIES_MAX = 8
+HEADERS_KEPT = 40
+_ATTEMPT = re.compile(rb"att_[0-9a-f]{32}")
+_log = structlog.get_logger("inbox")
+_webhooks = Counter("crossrail_webhooks_in", "Webhooks by what became of them", ["rail", "state"])
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Takes webhooks in, and works them off."""
+
+    confirmation: Confirmation
+    reads: Reads
+    rails: Rails
+
+    async def take(self, rail: str, account: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, str]:
+        """Store one webhook and return the answer that the rail wants. Raises NotFound, Forbidden (not signed)."""
+        adapter = self.rails.get((rail, account))
+        if not isinstance(adapter, ReceivesWebhooks):
+            raise NotFound("no_such_webhook", f"no rail account {rail}/{account} receives webhooks here")
+        events: list[dict[str, Any]] = []
+        state, note = "received", ""
+        try:
+            events = [event_to_json(event) for event in adapter.parse_webhook(headers, body)]
+        except WebhookRejected as error:
+            state, note = "rejected", str(error)
+        except Exception as error:  # noqa: BLE001  # a bug of ours must not lose what the rail said: kept for a person
+            state, note = "stuck", repr(error)
+            _log.exception("webhook_not_readable", rail=rail, account=account)
+        await self._store(rail, account, headers, body, state, note, events)
+        _webhooks.labels(rail, state).inc()
+        if state == "rejected":
+            await self._ask_the_rail(rail, account, body)
+            raise Forbidden("webhook_not_signed", "the signature does not fit this account's secrets")
+        return adapter.webhook_answer()
+
+    async def _store(
+        self, rail: str, account: str, headers: Mapping[str, str], body: bytes, state: str, note: str, events: list[Any]
+    ) -> None:
+        def decide(view: View, changes: Changes) -> dict[str, Any]:
+            changes.insert(
+                "raw_webhook",
+                id=new_id("we"),
+                rail=rail,
+                account=account,
+                received_us=view.now_us,
+                headers=orjson.dumps(dict(list(headers.items())[:HEADERS_KEPT])).decode(),
+                body=body,
+                events=orjson.dumps(events).decode(),
+                state=state,
+                note=note[:500],
+                tries=0,
+                next_try_us=view.now_us,
+            )
+            return {}
+
+        await self.confirmation.writer.submit(Unit(PLATFORM, "", None, (), decide))
+
+    async def _ask_the_rail(self, rail: str, account: str, body: bytes) -> None:
+        """Have the poller look at the attempt that an unsigned body names: a real query, not belief."""
+        named = _ATTEMPT.search(body)
+        found = None if named is None else await self.confirmation.finder.of_attempt(named.group().decode())
+        if found is not None and (found.rail, found.account) == (rail, account):
+            await self._check_now(found)
+
+    async def _check_now(self, found: AttemptAt) -> None:
+        def decide(view: View, changes: Changes) -> dict[str, Any]:
+            attempt = view.one("attempt", found.merchant_id, found.attempt_id)
+            if attempt is not None and attempt["open_at_rail"] and attempt["next_check_us"] > view.now_us:
+                changes.update("attempt", (found.merchant_id, found.attempt_id), next_check_us=view.now_us)
+            return {}
+
+        locks = (row_lock("attempt", found.merchant_id, found.attempt_id),)
+        await self.confirmation.writer.submit(Unit(found.merchant_id, found.mode, None, locks, decide))
+
+    async def run_once(self) -> int:
+        """Work off what waits, oldest first; return how many were taken up.
+
+        Two processes may take up the same one: the events' own keys make that harmless.
+        """
+        table = RawWebhook.__table__  # type: ignore[attr-defined]
+        now_us = self.confirmation.clock.now_us()
+        rows = await self.reads.all(
+            select(table)
+            .where(table.c.state == "received", table.c.next_try_us <= now_us)
+            .order_by(table.c.id)
+            .limit(BATCH)
+        )
+        for row in rows:
+            await self._work(row)
+        return len(rows)
+
+    async def _work(self, row: Row) -> None:
+        state, note = "processed", ""
+        try:
+            for event in orjson.loads(row["events"]):
+                await self.confirmation.apply(event_from_json(event))
+        except NotOurs as error:
+            state, note = "unplaced", str(error)
+        except Exception as error:  # noqa: BLE001  # one webhook must not stop the others; it is tried again
+            _log.exception("webhook_not_applied", rail=row["rail"], webhook=row["id"])
+            state, note = ("stuck" if row["tries"] + 1 >= TRIES_MAX else "received"), repr(error)
+        _webhooks.labels(row["rail"], state).inc()
+        await self._mark(row, state, note)
+
+    async def _mark(self, row: Row, state: str, note: str) -> None:
+        def decide(view: View, changes: Changes) -> dict[str, Any]:
+            tries = row["tries"] + 1
+            next_try_us = view.now_us + 2**tries * 1_000_000
+            changes.update(
+                "raw_webhook", (row["id"],), state=state, note=note[:500], tries=tries, next_try_us=next_try_us
+            )
+            return {}
+
+        await self.confirmation.writer.submit(Unit(PLATFORM, "", None, (row_lock("raw_webhook", row["id"]),), decide))
