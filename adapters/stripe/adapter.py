@@ -41,7 +41,7 @@ from adapters.stripe.wire import (
     moment,
     signed_by,
 )
-from adapters.stripe.wire_amounts import MINIMUM_CHARGE, NotChargeable, can_charge_every_unit
+from adapters.stripe.wire_amounts import MINIMUM_CHARGE, NotChargeable, can_charge_every_unit, to_wire
 from adapters.stripe.wire_order import expiry_candidates, session_params
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ class StripeAdapter:
         with in_port_words(f"stripe create session for {order.attempt_id}", self._hidden, reading=False):
             created = await self._create(base, attempts, order.attempt_id)
         session = _session(created)
+        if (session.amount_total, session.currency) != (to_wire(order.amount), order.amount.asset.code.lower()):
+            said = f"{session.amount_total} {session.currency}"
+            raise OutcomeUnknown(f"{session.id} asks for {said} in Stripe's units, not for {order.amount}")
         if session.url is None:
             raise OutcomeUnknown(f"{session.id} is {session.status} already and has no page: ask for its status")
         return PaymentStarted(session.id, Redirect(session.url, moment(session.expires_at)))
