@@ -47,7 +47,7 @@ class RoutingFacts:
     """None = not known: no condition on it holds."""
     risk: str | None = None
     """low, medium or high; None = not known: no condition on it holds."""
-    metadata: Mapping[str, str] = _NOTHING
+    metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     methods: frozenset[str] | None = None
     """Only these methods (or token words) may be offered; None = any."""
     weekday: str = field(init=False)
@@ -68,7 +68,7 @@ class RoutingFacts:
         """Return what is stored with a decision; what is not known is left out."""
         known: dict[str, Any] = {
             "country": self.country,
-            "amount_usd": self.amount.decimal(),
+            "amount_usd": self.amount.decimal(2),
             "at": self.at.isoformat(),
             "mode": self.mode.value,
         }

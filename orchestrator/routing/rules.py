@@ -84,7 +84,7 @@ Method = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 AmountUsd = Annotated[
     Money,
     BeforeValidator(_amount),
-    PlainSerializer(lambda amount: amount.decimal(), return_type=str),
+    PlainSerializer(lambda amount: amount.decimal(2), return_type=str),
     WithJsonSchema({"type": ["string", "number"], "description": "USD, up to 9 decimals"}),
 ]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
