@@ -17,11 +17,11 @@ class NodeBlock:
 
     header: BlockHeader
     bloom: int
-    """The header's logsBloom as a number; always 0 on TRON, which keeps none."""
+    """The header's logsBloom as a number; 0 on TRON, which keeps none."""
     transaction_hashes: frozenset[str]
 
 
-def read_block(raw: Any, number: int) -> NodeBlock | None:
+def read_block(raw: Any, number: int, *, has_bloom: bool) -> NodeBlock | None:
     """Read the answer of ``eth_getBlockByNumber(number, false)``; its ``null`` is a block that is not there yet.
 
     Raises ChainScanFailed.
@@ -44,5 +44,5 @@ def read_block(raw: Any, number: int) -> NodeBlock | None:
         parent_hash=hash32(block.get("parentHash"), "block.parentHash"),
         timestamp=timestamp,
     )
-    bloom = int.from_bytes(data_bytes(block.get("logsBloom"), BLOOM_BYTES, "block.logsBloom"), "big")
-    return NodeBlock(header, bloom, frozenset(hashes))
+    bloom = data_bytes(block.get("logsBloom"), BLOOM_BYTES, "block.logsBloom") if has_bloom else b""
+    return NodeBlock(header, int.from_bytes(bloom, "big"), frozenset(hashes))

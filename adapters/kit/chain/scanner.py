@@ -6,12 +6,15 @@ A block is read so:
    must say so and cannot answer "none"); recipients are matched here, against ``is_ours``;
 3. for our hits only, the receipt: it must have succeeded, and gives the log's place inside it.
 
-An empty answer is not simply believed. On EVM the header's bloom filter decides: where it denies our contracts, "none"
-is proven. Where it says "maybe" (on busy chains it often does so without cause) the logs are asked for once more,
-of another node where there is one; if they are empty again, all receipts of the block are read, which must be those of
-the header's transactions and must make up the header's bloom: then they are the whole truth, with or without a transfer.
-Only if that fails too is the block not read (ChainScanFailed), so a false positive cannot halt the chain.
-TRON's bloom is constant zero, so there a second node, where one is configured, must agree that there was nothing.
+An empty answer is not simply believed.
+- EVM: the header's bloom filter decides. Where it denies our contracts, "none" is proven. Where it says "maybe" (on busy
+  chains it often does so without cause) the logs are asked for once more, of another node where there is one; if they are
+  empty again, all receipts of the block are read, which must be those of the header's transactions and must make up
+  the header's bloom: then they are the whole truth, with or without a transfer. Only if that fails too is the block not
+  read (ChainScanFailed), so a false positive cannot halt the chain.
+- TRON: the bloom is constant zero. A block without transactions is empty; else its receipts are read, which must be those
+  of the header's transactions. A node too old for ``eth_getBlockReceipts`` is believed, unless a second one disagrees.
+  Hardly a block of the main network has no USDT transfer, so this costs nothing there.
 
 Several nodes: one block is read from one node; if it fails, the next node is asked. Each node is asked for its chain
 id before it is used.
@@ -28,10 +31,11 @@ from adapters.base import BlockHeader, BlockScan, ChainHead, ChainScanFailed, Ch
 from adapters.kit.chain.block import NodeBlock, read_block
 from adapters.kit.chain.bloom import bits_of, bits_of_all, may_hold
 from adapters.kit.chain.receipt import ordinal_of, succeeded
-from adapters.kit.chain.rpc import NodeRpc, as_list, as_object, data_bytes, hash32, quantity
+from adapters.kit.chain.rpc import NodeRefused, NodeRpc, as_list, as_object, data_bytes, hash32, quantity
 from adapters.kit.chain.transfer_log import TRANSFER_TOPIC, TransferLog, narrow, read_transfer
 
 RECEIPTS_AT_ONCE_MAX: Final = 8
+METHOD_NOT_FOUND: Final = -32601
 
 T = TypeVar("T")
 
@@ -63,14 +67,14 @@ class LogScanner:
 
     async def header(self, number: int) -> BlockHeader | None:
         async def read(node: NodeRpc) -> BlockHeader | None:
-            block = await _block(node, number)
+            block = await self._block(node, number)
             return block.header if block else None
 
         return await self._ask(read)
 
     async def scan_block(self, number: int, is_ours: Callable[[bytes], bool]) -> BlockScan | None:
         async def read(node: NodeRpc) -> BlockScan | None:
-            block = await _block(node, number)
+            block = await self._block(node, number)
             return await self._scan(node, block, is_ours) if block else None
 
         return await self._ask(read)
@@ -99,6 +103,10 @@ class LogScanner:
             raise ChainScanFailed(f"{node.name}: finalized block {finalized} is above the latest, {latest}")
         return ChainHead(latest, finalized)
 
+    async def _block(self, node: NodeRpc, number: int) -> NodeBlock | None:
+        raw = await node.call("eth_getBlockByNumber", hex(number), False)
+        return read_block(raw, number, has_bloom=self._watched.has_bloom)
+
     async def _scan(self, node: NodeRpc, block: NodeBlock, is_ours: Callable[[bytes], bool]) -> BlockScan:
         logs = await self._logs(node, block.header)
         if not logs:
@@ -115,16 +123,31 @@ class LogScanner:
         return as_list(await node.call("eth_getLogs", wanted), f"{node.name} eth_getLogs")
 
     async def _doubt_nothing(self, node: NodeRpc, block: NodeBlock) -> list[Any]:
-        """Return the logs after all, or an empty list that is proven, or agreed on by a second node."""
+        """Return the logs after all, or an empty list that is proven (see the top of this file)."""
         others = [other for other in self._nodes if other is not node]
         if not self._watched.has_bloom:
-            if not others:
-                return []
-            await others[0].ensure_chain(self._watched.chain_id)
-            return await self._logs(others[0], block.header)
+            return await self._prove_without_bloom(node, others, block)
         if not any(may_hold(block.bloom, bits) for bits in self._bits.values()):
             return []
-        return await self._logs_again([*others, node], block.header) or await _logs_of_receipts(node, block)
+        if again := await self._logs_again([*others, node], block.header):
+            return again
+        logs = await _logs_of_receipts(node, block)
+        if bits_of_all(item for log in logs for item in _bloom_items(log)) != block.bloom:
+            raise ChainScanFailed(f"{node.name}: the logs of block {block.header.hash} do not make up its bloom")
+        return logs
+
+    async def _prove_without_bloom(self, node: NodeRpc, others: Sequence[NodeRpc], block: NodeBlock) -> list[Any]:
+        if not block.transaction_hashes:
+            return []
+        try:
+            return await _logs_of_receipts(node, block)
+        except NodeRefused as refused:
+            if refused.code != METHOD_NOT_FOUND:
+                raise
+        if not others:
+            return []
+        await others[0].ensure_chain(self._watched.chain_id)
+        return await self._logs(others[0], block.header)
 
     async def _logs_again(self, nodes: Sequence[NodeRpc], header: BlockHeader) -> list[Any]:
         """Ask once more. A second node that cannot answer settles nothing: the receipts decide then."""
@@ -181,25 +204,17 @@ class LogScanner:
         )
 
 
-async def _block(node: NodeRpc, number: int) -> NodeBlock | None:
-    return read_block(await node.call("eth_getBlockByNumber", hex(number), False), number)
-
-
 async def _logs_of_receipts(node: NodeRpc, block: NodeBlock) -> list[Any]:
-    """Return every log of the block, proven complete by the header's transactions and bloom.
+    """Return every log of the block, by the receipts of all of its transactions.
 
-    Raises ChainScanFailed where the receipts are not the whole block.
+    Raises ChainScanFailed where the receipts are not of exactly the header's transactions.
     """
-    raw = await node.call("eth_getBlockReceipts", block.header.hash)
+    raw = await node.call("eth_getBlockReceipts", hex(block.header.number))
     receipts = [as_object(receipt, "receipt") for receipt in as_list(raw, f"{node.name} eth_getBlockReceipts")]
-    if {hash32(receipt.get("transactionHash"), "receipt.transactionHash") for receipt in receipts} != (
-        block.transaction_hashes
-    ):
+    found = {hash32(receipt.get("transactionHash"), "receipt.transactionHash") for receipt in receipts}
+    if found != block.transaction_hashes:
         raise ChainScanFailed(f"{node.name}: the receipts of block {block.header.hash} are not of its transactions")
-    logs = [log for receipt in receipts for log in as_list(receipt.get("logs"), "receipt.logs")]
-    if bits_of_all(item for log in logs for item in _bloom_items(log)) != block.bloom:
-        raise ChainScanFailed(f"{node.name}: the logs of block {block.header.hash} do not make up its bloom")
-    return logs
+    return [log for receipt in receipts for log in as_list(receipt.get("logs"), "receipt.logs")]
 
 
 def _bloom_items(raw: Any) -> list[bytes]:

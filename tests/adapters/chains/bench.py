@@ -146,12 +146,16 @@ class CannedNode:
     """A ``result`` by method; a callable makes one of the parameters."""
     raw: dict[str, bytes] = field(default_factory=dict)
     """A whole HTTP body by method."""
+    refusals: dict[str, Any] = field(default_factory=dict)
+    """An ``error`` by method."""
 
     async def handle(self, request: web.Request) -> web.Response:
         call: Mapping[str, Any] = await request.json()
         method = call["method"]
         if method in self.raw:
             return web.Response(body=self.raw[method], content_type="application/json")
+        if method in self.refusals:
+            return web.json_response({"jsonrpc": "2.0", "id": call["id"], "error": self.refusals[method]})
         answer = self.answers[method]
         result = answer(call["params"]) if callable(answer) else answer
         return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": result})

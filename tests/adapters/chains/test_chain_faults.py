@@ -62,20 +62,25 @@ async def test_a_node_that_lags_shows_less_and_loses_nothing(bench: Bench) -> No
 
 
 @pytest.mark.parametrize("lies", [1, 2])
-async def test_empty_logs_under_a_bloom_that_says_maybe_are_not_believed(lies: int) -> None:
-    async with chain("evm") as bench:
-        await bench.pay(bench.ours())
-        await bench.control(faults={"empty_logs": lies})
-        assert (await bench.only_transfer()).amount.units == 20_000_000
+async def test_empty_logs_are_not_believed_while_the_header_allows_some(bench: Bench, lies: int) -> None:
+    await bench.pay(bench.ours())
+    await bench.control(faults={"empty_logs": lies})
+    assert (await bench.only_transfer()).amount.units == 20_000_000
 
 
-async def test_empty_receipts_do_not_prove_empty_logs() -> None:
-    async with chain("evm") as bench:
-        await bench.pay(bench.ours())
-        head = (await bench.rail.head()).latest
-        await bench.control(faults={"empty_logs": 2, "empty_receipts": 1})
-        with pytest.raises(ChainScanFailed, match="not of its transactions"):
-            await bench.rail.scan_block(head, {bench.ours()}.__contains__)
+async def test_empty_receipts_do_not_prove_empty_logs(bench: Bench) -> None:
+    await bench.pay(bench.ours())
+    head = (await bench.rail.head()).latest
+    await bench.control(faults={"empty_logs": 2, "empty_receipts": 1})
+    with pytest.raises(ChainScanFailed, match="not of its transactions"):
+        await bench.rail.scan_block(head, {bench.ours()}.__contains__)
+
+
+async def test_receipts_without_their_logs_do_not_prove_empty_logs() -> None:
+    lying = node(eth_getLogs=[], eth_getBlockReceipts=[receipt(logs=[])])
+    async with canned(lying, "evm") as rail:
+        with pytest.raises(ChainScanFailed, match="do not make up its bloom"):
+            await rail.scan_block(16, {OURS}.__contains__)
 
 
 async def test_a_bloom_that_says_maybe_without_cause_does_not_halt_the_chain() -> None:
@@ -108,15 +113,23 @@ async def test_the_second_node_serves_while_the_first_is_down(bench: Bench) -> N
     assert len(scanned.transfers) == 1
 
 
-async def test_on_tron_a_second_node_must_agree_that_there_was_nothing() -> None:
-    async with chain("tron") as bench:
-        await bench.pay(bench.ours())
-        urls = [f"{bench.base_url}/jsonrpc", f"{bench.base_url}/"]
-        rail = RAILS[bench.family](account("tron", rpc_urls=urls), bench.http)
-        await bench.control(faults={"empty_logs": 1})
-        scanned = await rail.scan_block((await rail.head()).latest, {bench.ours()}.__contains__)
-        assert scanned is not None
-        assert len(scanned.transfers) == 1
+async def test_an_old_tron_node_is_believed_unless_a_second_one_disagrees() -> None:
+    contract = "0xa614f803b6fd780986a42c78ec9c7f77e6ded13c"
+    old = node(eth_getLogs=[])
+    missing = {"code": -32601, "message": "the method does not exist"}
+    old.refusals["eth_getBlockReceipts"] = missing
+    paid = log(address=contract)
+    newer = node(eth_getLogs=[paid], eth_getTransactionReceipt=receipt(logs=[paid]))
+    async with canned(old, "tron", chain_id=1) as alone, canned(newer, "tron", chain_id=1) as other:
+        believed = await alone.scan_block(16, {OURS}.__contains__)
+        urls = (*alone._config.rpc_urls, *other._config.rpc_urls)
+        async with aiohttp.ClientSession() as http:
+            rail = RAILS["tron"](account("tron", rpc_urls=urls, chain_id=1), http)
+            contradicted = await rail.scan_block(16, {OURS}.__contains__)
+    assert believed is not None
+    assert believed.transfers == ()
+    assert contradicted is not None
+    assert len(contradicted.transfers) == 1
 
 
 async def test_a_node_of_another_chain_is_never_read(bench: Bench) -> None:

@@ -281,8 +281,7 @@ async def test_a_contract_that_answers_not_as_a_token_is_refused(family: str, an
 async def test_a_contract_that_reverts_is_refused(family: str) -> None:
     node = CannedNode({"eth_chainId": "0x1", "eth_getCode": "0x60"})
     async with canned(node, family, chain_id=1) as rail:
-        # The third call of the first check; ids count up.
-        node.raw["eth_call"] = b'{"jsonrpc":"2.0","id":3,"error":{"code":3,"message":"execution reverted"}}'
+        node.refusals["eth_call"] = {"code": 3, "message": "execution reverted"}
         with pytest.raises(RailMisconfigured, match="answers not as"):
             await rail.check()
 
@@ -291,7 +290,7 @@ async def test_a_contract_that_reverts_is_refused(family: str) -> None:
 async def test_a_busy_node_is_no_verdict_on_the_token(family: str) -> None:
     node = CannedNode({"eth_chainId": "0x1", "eth_getCode": "0x60"})
     async with canned(node, family, chain_id=1) as rail:
-        node.raw["eth_call"] = b'{"jsonrpc":"2.0","id":3,"error":{"code":-32005,"message":"limit exceeded"}}'
+        node.refusals["eth_call"] = {"code": -32005, "message": "limit exceeded"}
         with pytest.raises(RailUnavailable, match="limit exceeded"):
             await rail.check()
 
