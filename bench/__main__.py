@@ -20,6 +20,7 @@ from bench.result import Result
 
 OUTPUT = Path("var") / "bench.json"
 COLUMNS = ("name", "value", "unit", "reference", "ratio", "goal", "met")
+FIELDS = frozenset(COLUMNS)
 
 
 def modules(only: str) -> list[str]:
@@ -33,6 +34,12 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
     return "\n".join(lines)
+
+
+def _whole(module: str, row: dict[str, Any]) -> dict[str, Any]:
+    if set(row) != FIELDS:
+        raise ValueError(f"bench.{module}: a row has the fields {sorted(FIELDS)}, not {sorted(row)}")
+    return row
 
 
 def _cell(value: object) -> str:
@@ -57,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in names:
         started = time.monotonic()
         results: list[Result | dict[str, Any]] = importlib.import_module(f"bench.{name}").run()
-        rows += [result.row() if isinstance(result, Result) else Result.of(result).row() for result in results]
+        rows += [result.row() if isinstance(result, Result) else _whole(name, result) for result in results]
         print(f"  {name}: {time.monotonic() - started:.1f} s", flush=True)
     print(table(rows))
     OUTPUT.parent.mkdir(exist_ok=True)

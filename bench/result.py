@@ -1,10 +1,9 @@
-"""What one measurement says."""
+"""What one measurement says. A benchmark may also return the row itself, and judge by its own measure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +17,6 @@ class Result:
     value: float
     reference: float | None = None
     goal: float | None = None
-
-    @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Self:
-        """Read a result that is a dictionary; ``ratio`` and ``met`` are computed, whatever it says."""
-        return cls(**{name: said[name] for name in ("name", "unit", "value", "reference", "goal") if name in said})
 
     @property
     def ratio(self) -> float | None:
