@@ -101,7 +101,7 @@ def _body(state: State, session: Object, *, error: str) -> str:
     elif session["id"] in state.methods:
         parts.append(
             '<p>3-D Secure: your bank asks you to confirm this payment.</p><form method="post">'
-            '<button name="authenticate" value="yes">Confirm</button>'
+            '<button id="confirm" name="authenticate" value="yes">Confirm</button>'
             '<button class="plain" name="authenticate" value="no">Refuse</button></form>'
         )
     else:
@@ -120,7 +120,7 @@ def _card_form() -> str:
     return (
         '<form method="post"><label for="card">Card number</label>'
         '<input id="card" name="card" inputmode="numeric" autocomplete="off" value="4242 4242 4242 4242">'
-        '<button>Pay</button></form><form method="post"><h2>Test cards</h2>' + cards + "</form>"
+        '<button id="pay">Pay</button></form><form method="post"><h2>Test cards</h2>' + cards + "</form>"
     )
 
 
