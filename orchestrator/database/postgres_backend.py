@@ -129,7 +129,7 @@ def _select_sql(table: str, columns: tuple[str, ...]) -> str:
 
 def _insert_sql(table: str) -> str:
     names = COLUMNS[table]
-    return f"INSERT INTO {table} ({','.join(names)}) SELECT * FROM unnest({_arrays(table, names)})"  # noqa: S608
+    return f"INSERT INTO {table} ({','.join(names)}) SELECT * FROM unnest({_arrays(table, names)})"  # noqa: S608  # names of our own schema
 
 
 def _update_sql(table: str, columns: tuple[str, ...]) -> str:
@@ -137,4 +137,4 @@ def _update_sql(table: str, columns: tuple[str, ...]) -> str:
     setters = ",".join(f"{name}=k.k_{name}" for name in columns)
     match = " AND ".join(f"t.{name}=k.k_{name}" for name in PRIMARY_KEYS[table])
     aliases = ",".join(f"k_{name}" for name in names)
-    return f"UPDATE {table} t SET {setters} FROM unnest({_arrays(table, names)}) AS k({aliases}) WHERE {match}"  # noqa: S608
+    return f"UPDATE {table} t SET {setters} FROM unnest({_arrays(table, names)}) AS k({aliases}) WHERE {match}"  # noqa: S608  # names of our own schema

@@ -11,7 +11,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 IN_FLIGHT: Final = ("pending_send", "sent", "requires_action", "pending", "outcome_unknown")
@@ -26,6 +37,13 @@ def _text(**more: Any) -> Any:
 
 def _big(**more: Any) -> Any:
     return Field(sa_type=BIG, **more)
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Return a model's table, for queries that want plain rows."""
+    table = inspect(model).local_table
+    assert isinstance(table, Table)
+    return table
 
 
 def _args(*constraints: Any) -> Any:

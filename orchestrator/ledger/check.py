@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from orchestrator.database import tables
 from orchestrator.database.reads import Reads, Snapshot
+from orchestrator.database.tables import table_of
 from orchestrator.ledger.chart import Account
 
 Book = tuple[str, str]
@@ -64,7 +65,7 @@ async def check(reads: Reads) -> Report:
 
 
 async def _postings(reads: Snapshot, report: Report) -> dict[AccountKey, int]:
-    posting = tables.Posting.__table__  # type: ignore[attr-defined]
+    posting = table_of(tables.Posting)
     rebuilt: dict[AccountKey, int] = defaultdict(int)
     sums: dict[str, int] = {}
     current: tuple[Any, ...] | None = None
@@ -92,7 +93,7 @@ def _close(report: Report, entry: tuple[Any, ...] | None, sums: dict[str, int]) 
 
 
 async def _entries(reads: Snapshot, report: Report) -> None:
-    journal = tables.JournalEntry.__table__  # type: ignore[attr-defined]
+    journal = table_of(tables.JournalEntry)
     last: dict[Book, int] = defaultdict(int)
     facts: Counter[tuple[str, str, str, str]] = Counter()
     async for rows in reads.stream(select(journal).order_by(*journal.primary_key.columns)):
@@ -106,14 +107,14 @@ async def _entries(reads: Snapshot, report: Report) -> None:
     for fact, times in facts.items():
         if times > 1:
             report.find(f"{fact} was posted {times} times")
-    for shard in await reads.all(select(tables.Shard.__table__)):  # type: ignore[attr-defined]
+    for shard in await reads.all(select(table_of(tables.Shard))):
         if shard["entry_sequence"] != last[shard["merchant_id"], shard["mode"]]:
             report.find(f"{shard['merchant_id']} {shard['mode']}: head {shard['entry_sequence']} is not the last entry")
 
 
 async def _balances(reads: Snapshot, report: Report, rebuilt: dict[AccountKey, int]) -> None:
     left = dict(rebuilt)
-    for row in await reads.all(select(tables.Account.__table__)):  # type: ignore[attr-defined]
+    for row in await reads.all(select(table_of(tables.Account))):
         key = (row["merchant_id"], row["mode"], row["code"], row["subject"], row["asset"])
         report.accounts += 1
         if left.pop(key, 0) != row["balance"]:
@@ -135,7 +136,7 @@ async def _lots(reads: Snapshot, report: Report, rebuilt: dict[AccountKey, int])
             owed[merchant, mode, subject, "paid"] -= balance
         elif code in {"wallet:promo", "wallet:held_promo"}:
             owed[merchant, mode, subject, "promotional"] -= balance
-    for row in await reads.all(select(tables.Lot.__table__)):  # type: ignore[attr-defined]
+    for row in await reads.all(select(table_of(tables.Lot))):
         owed[row["merchant_id"], row["mode"], row["wallet_id"], row["kind"]] -= row["remaining_units"]
     for wallet, difference in owed.items():
         if difference:
@@ -144,13 +145,13 @@ async def _lots(reads: Snapshot, report: Report, rebuilt: dict[AccountKey, int])
 
 async def _facts(reads: Snapshot, report: Report) -> None:
     """Every piece of money that was credited was claimed, and every claim was posted once."""
-    journal, claim = tables.JournalEntry.__table__, tables.MoneyClaim.__table__  # type: ignore[attr-defined]
+    journal, claim = table_of(tables.JournalEntry), table_of(tables.MoneyClaim)
     kinds = ("topup", "suspense")
     posted = {row["fact"] for row in await reads.all(select(journal.c.fact).where(journal.c.kind.in_(kinds)))}
     claimed = {row["object_id"] for row in await reads.all(select(claim.c.object_id))}
     for fact in sorted(posted ^ claimed):
         report.find(f"{fact}: {'posted without a money claim' if fact in posted else 'claimed, but never posted'}")
-    capture, deposit = tables.Capture.__table__, tables.Deposit.__table__  # type: ignore[attr-defined]
+    capture, deposit = table_of(tables.Capture), table_of(tables.Deposit)
     credited = [
         *await reads.all(select(capture.c.id).where(capture.c.status.in_(("credited", "review")))),
         *await reads.all(select(deposit.c.id).where(deposit.c.status.in_(("credited", "unallocated")))),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import DepositAddress
+from orchestrator.database.tables import DepositAddress, table_of
 from orchestrator.database.unit import Changes, Lock, View, row_lock
 
 
@@ -63,7 +63,7 @@ class AddressBook:
     async def refresh(self, mode: str, family: str) -> None:
         """Load the addresses that were issued since the last time, by whichever process."""
         scope = (mode, family)
-        table = DepositAddress.__table__  # type: ignore[attr-defined]
+        table = table_of(DepositAddress)
         rows = await self._reads.all(
             select(table)
             .where(

@@ -239,7 +239,7 @@ class _Rows:
         decision_id = new_id("dec")
         changes.insert(
             "decision", **scope, id=decision_id, ruleset_hash=self.decision.ruleset_hash,
-            body=orjson.dumps(self.decision.to_json()).decode(), created_us=view.now_us,
+            body=self.decision.to_json(), created_us=view.now_us,
         )  # fmt: skip
         for quote in self.quotes.values():
             changes.insert(

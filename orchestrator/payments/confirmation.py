@@ -66,7 +66,7 @@ class Confirmation:
         if event.decline is not None and not event.decline.listed and not applied.duplicate:
             _unlisted.labels(event.rail, event.decline.code[:40]).inc()
         _log.info(
-            "rail_event_applied", rail=event.rail, account=event.account, event=event.event_id, kind=event.kind.value,
+            "rail_event_applied", rail=event.rail, account=event.account, rail_event=event.event_id, kind=event.kind.value,
             attempt=found.attempt_id, payment=found.payment_id, result=result,
         )  # fmt: skip
         return applied

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from adapters.base import BlockHeader, BlockScan
 from orchestrator.clock import Clock
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Attempt, Deposit
+from orchestrator.database.tables import Attempt, Deposit, table_of
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.payments.addresses import AddressBook, AddressOwner
@@ -125,7 +125,7 @@ class Deposits:
 
     async def credit_final(self, network: Network, cursor_number: int) -> int:
         """Credit every deposit that is deep enough under the cursor; return how many."""
-        table = Deposit.__table__  # type: ignore[attr-defined]
+        table = table_of(Deposit)
         rows = await self.reads.all(
             select(table)
             .where(
@@ -180,7 +180,7 @@ class Deposits:
         return Unit(merchant, mode, f"credit:{network.name}:{money_id}:{row['generation']}", locks, decide)
 
     async def _open_payments(self, owners: Iterable[AddressOwner]) -> list[tuple[str, str]]:
-        table = Attempt.__table__  # type: ignore[attr-defined]
+        table = table_of(Attempt)
         wallets = sorted({owner.wallet_id for owner in owners})
         found: list[tuple[str, str]] = []
         for start in range(0, len(wallets), 200):

@@ -9,7 +9,7 @@ from sqlmodel import col
 
 from adapters.base import RailEvent
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Attempt, AttemptIndex
+from orchestrator.database.tables import Attempt, AttemptIndex, table_of
 from orchestrator.database.unit import Row
 
 
@@ -50,7 +50,7 @@ class Finder:
             return await self.of_attempt(event.attempt_id)
         if event.rail_reference is None:
             return None
-        attempt = Attempt.__table__  # type: ignore[attr-defined]
+        attempt = table_of(Attempt)
         row = await self._reads.one(
             select(attempt).where(
                 attempt.c.rail == event.rail,
@@ -62,7 +62,7 @@ class Finder:
         return None if row is None else AttemptAt.of_row(row)
 
     async def of_attempt(self, attempt_id: str) -> AttemptAt | None:
-        attempt = Attempt.__table__  # type: ignore[attr-defined]
+        attempt = table_of(Attempt)
         index = await self._reads.one(
             select(col(AttemptIndex.merchant_id)).where(col(AttemptIndex.attempt_id) == attempt_id)
         )

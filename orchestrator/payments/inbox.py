@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from adapters.base import ReceivesWebhooks, WebhookRejected
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import RawWebhook
+from orchestrator.database.tables import RawWebhook, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.errors import Forbidden, NotFound
 from orchestrator.ids import new_id
@@ -109,7 +109,7 @@ class Inbox:
 
         Two processes may take up the same one: the events' own keys make that harmless.
         """
-        table = RawWebhook.__table__  # type: ignore[attr-defined]
+        table = table_of(RawWebhook)
         now_us = self.confirmation.clock.now_us()
         rows = await self.reads.all(
             select(table)

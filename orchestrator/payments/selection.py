@@ -12,7 +12,7 @@ from sqlalchemy import select
 from adapters.base import CancelOutcome, Mode, RailError, RailEvent, RailEventKind, ScansChain
 from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Attempt, CheckoutSession, Payment
+from orchestrator.database.tables import Attempt, CheckoutSession, Payment, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.errors import Conflict, NotFound
 from orchestrator.payments.attempt import IN_FLIGHT, AttemptStatus
@@ -73,7 +73,7 @@ class Selection:
         return ChainAddressing(adapter.family, adapter.derive_address, adapter.show_address)
 
     async def _session(self, merchant_id: str, mode: str, session_id: str) -> Row:
-        table = CheckoutSession.__table__  # type: ignore[attr-defined]
+        table = table_of(CheckoutSession)
         query = select(table).where(table.c.merchant_id == merchant_id, table.c.id == session_id, table.c.mode == mode)
         row = await self.reads.one(query)
         if row is None:
@@ -131,7 +131,7 @@ class Selection:
         await self.calls.writer.submit(Unit(merchant, found.mode, None, locks, decide))
 
     async def _state(self, merchant_id: str, payment_id: str, attempt_id: str) -> Mapping[str, Any]:
-        payments, attempts = Payment.__table__, Attempt.__table__  # type: ignore[attr-defined]
+        payments, attempts = table_of(Payment), table_of(Attempt)
         payment = await self.reads.one(
             select(payments).where(payments.c.merchant_id == merchant_id, payments.c.id == payment_id)
         )

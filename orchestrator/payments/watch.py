@@ -17,7 +17,7 @@ from sqlalchemy import case, select
 from adapters.base import Mode, PaymentReference, RailError, RailEvent, RailEventKind, ScansChain
 from orchestrator.clock import from_us
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Attempt
+from orchestrator.database.tables import Attempt, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.payments.attempt import AttemptStatus
 from orchestrator.payments.confirmation import NotOurs
@@ -69,7 +69,7 @@ class SettlementWatch:
 
     async def run_once(self) -> int:
         """Check what is due; return how many were checked."""
-        table = Attempt.__table__  # type: ignore[attr-defined]
+        table = table_of(Attempt)
         now_us = self.calls.clock.now_us()
         unanswered_first = case((table.c.status.in_(_UNANSWERED), 0), else_=1)
         due = await self.reads.all(

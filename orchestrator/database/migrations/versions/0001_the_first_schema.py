@@ -89,6 +89,8 @@ def upgrade() -> None:
             ),
         )
         batch_op.create_index("attempt_payment", ["merchant_id", "payment_id", "id"], unique=False)
+        batch_op.create_index("attempt_reference", ["rail", "rail_reference"], unique=False)
+        batch_op.create_index("attempt_wallet", ["merchant_id", "wallet_id", "open_at_rail"], unique=False)
         batch_op.create_index(
             "attempt_watch",
             ["next_check_us"],
@@ -259,6 +261,9 @@ def upgrade() -> None:
         sa.Column("block_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("wallet_id", sa.Text(), nullable=False),
         sa.Column("payment_id", sa.Text(), nullable=True),
+        sa.Column("attempt_id", sa.Text(), nullable=True),
+        sa.Column("session_id", sa.Text(), nullable=True),
+        sa.Column("generation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("credited_units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -268,6 +273,7 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     with op.batch_alter_table("deposit", schema=None) as batch_op:
+        batch_op.create_index("deposit_block", ["network", "block_hash"], unique=False)
         batch_op.create_index("deposit_tx", ["tx_hash"], unique=False)
         batch_op.create_index("deposit_waiting", ["network", "status", "block_number"], unique=False)
 
@@ -452,6 +458,7 @@ def upgrade() -> None:
         sa.Column("received_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("headers", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("events", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("tries", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -460,7 +467,7 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     with op.batch_alter_table("raw_webhook", schema=None) as batch_op:
-        batch_op.create_index("raw_webhook_open", ["state", "next_try_us"], unique=False)
+        batch_op.create_index("raw_webhook_open", ["state", "next_try_us", "id"], unique=False)
 
     op.create_table(
         "review",

@@ -1,0 +1,218 @@
+"""The only place where parts meet: configuration -> Services."""
+
+from __future__ import annotations
+
+import json
+import secrets as randomness
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from adapters import registry
+from adapters.base import RailAccount, RailAdapter, RailMisconfigured, SimulatorSettings
+from orchestrator.clock import Clock, SystemClock
+from orchestrator.compliance.screening import ScreeningPolicy
+from orchestrator.config_source import ConfigInvalid, Document
+from orchestrator.database.reads import Reads
+from orchestrator.database.writer import Writer, backend_for
+from orchestrator.payments.addresses import AddressBook
+from orchestrator.payments.checkout import Checkout, CheckoutPolicy
+from orchestrator.payments.confirmation import Confirmation
+from orchestrator.payments.deposits import Deposits
+from orchestrator.payments.expiry import Expiry
+from orchestrator.payments.finder import Finder
+from orchestrator.payments.inbox import Inbox
+from orchestrator.payments.outcome import RailCalls
+from orchestrator.payments.pricer import FeeKey, Pricer
+from orchestrator.payments.pricing import FeeSchedule
+from orchestrator.payments.selection import Selection
+from orchestrator.payments.watch import SettlementWatch, WatchPolicy
+from orchestrator.routing.catalogue import Catalogue, supports_of
+from orchestrator.routing.desk import RoutingDesk
+from orchestrator.routing.health import HealthBoard
+from orchestrator.routing.load import load_ruleset
+from orchestrator.routing.ruleset import Ruleset
+from orchestrator.services import Secrets, Services
+from orchestrator.settings import Fees, RailAccountBlock, Settings
+from rates.spread import SpreadTable
+
+Rails = Mapping[tuple[str, str], RailAdapter]
+CALL_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checked configuration with its rails and rules; nothing is opened yet but the HTTP session it was given."""
+
+    settings: Settings
+    document: Document
+    rails: Rails
+    ruleset: Ruleset
+    catalogue: Catalogue
+
+
+def load(settings: Settings, document: Document, http: aiohttp.ClientSession, clock: Clock, sandbox_url: str) -> Loaded:
+    """Build the rails and the rules. Raises ConfigInvalid with file, line and column."""
+    rails: dict[tuple[str, str], RailAdapter] = {}
+    problems = []
+    for rail, account, block in _accounts(settings):
+        trail = ("rails", rail, "accounts", account)
+        try:
+            factory, _ = registry.load(rail)
+            adapter = factory(rail_account(rail, account, block, sandbox_url), http)
+        except registry.UnknownRail as error:
+            problems.append(document.problem(("rails", rail), str(error), on_key=True))
+            continue
+        except RailMisconfigured as error:
+            problems.append(document.problem((*trail, "options"), str(error)))
+            continue
+        rails[rail, account] = adapter
+        methods = {capability.method for capability in adapter.capabilities}
+        for method in sorted(set(block.fees) ^ methods):
+            what = "is not offered by this account" if method in block.fees else "has no fees: write {} if it is free"
+            problems.append(document.problem((*trail, "fees"), f"{method} {what}"))
+    if problems:
+        raise ConfigInvalid(problems)
+    catalogue = Catalogue.of(rails.values())
+    ruleset = load_ruleset(document, catalogue, today=clock.now().date())
+    return Loaded(settings, document, rails, ruleset, catalogue)
+
+
+def _accounts(settings: Settings) -> Iterator[tuple[str, str, RailAccountBlock]]:
+    for rail, block in settings.rails.items():
+        for account, account_block in block.accounts.items():
+            yield rail, account, account_block
+
+
+def rail_account(rail: str, account: str, block: RailAccountBlock, sandbox_url: str) -> RailAccount:
+    """Return an account as its adapter wants it; a simulated one lives at the sandbox's address."""
+    base_url = f"{sandbox_url}/{rail}/{account}" if block.simulated else block.base_url
+    return RailAccount(rail, account, block.mode, block.options, base_url)
+
+
+def simulators(settings: Settings, sandbox_url: str, public_url: str) -> web.Application:
+    """Build one application that serves every simulated account under its own path."""
+    host = web.Application()
+    for rail, account, block in _accounts(settings):
+        if block.simulated:
+            _, factory = registry.load(rail)
+            base_url = f"{sandbox_url}/{rail}/{account}"
+            webhook_url = f"{public_url}/webhooks/{rail}/{account}"
+            host.add_subapp(f"/{rail}/{account}", factory(SimulatorSettings(block.options, base_url, webhook_url)))
+    return host
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, document: Document, *, sandbox_url: str, clock: Clock | None = None
+) -> AsyncIterator[Services]:
+    """Open everything; close it in reverse. The database must be migrated. Raises ConfigInvalid, DatabaseInUse."""
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=CALL_TIMEOUT))
+        loaded = load(settings, document, http, clock, sandbox_url)
+        secrets = read_secrets(settings)
+        writer = Writer(backend_for(settings.service.database), clock)
+        await writer.open()
+        stack.push_async_callback(writer.close)
+        reads = Reads(settings.service.database)
+        stack.push_async_callback(reads.close)
+        market = settings.market()
+        await market.refresh(clock.now())
+        spreads = SpreadTable.from_config(
+            [
+                {"corridor": p.corridor, "spread_bps": p.spread_bps} | ({"method": p.method} if p.method else {})
+                for p in loaded.ruleset.pricing
+            ]
+        )
+        pricer = Pricer(market, spreads, _fees(settings), secrets.server)
+        yield _assemble(loaded, secrets, clock, http, reads, writer, pricer)
+
+
+def _assemble(
+    loaded: Loaded,
+    secrets: Secrets,
+    clock: Clock,
+    http: aiohttp.ClientSession,
+    reads: Reads,
+    writer: Writer,
+    pricer: Pricer,
+) -> Services:
+    settings, rails = loaded.settings, loaded.rails
+    board = HealthBoard()
+    supports = supports_of(rails.values())
+    routing = RoutingDesk(loaded.ruleset, loaded.catalogue, supports, board, pricer.mid, clock)
+    screening = _screening(settings)
+    block = settings.checkout
+    policy = CheckoutPolicy(block.session_ttl_s, block.session_ttl_min_s, block.session_ttl_max_s)
+    checkout = Checkout(writer, pricer, routing, clock, screening, policy)
+    confirmation = Confirmation(writer, Finder(reads), pricer, clock)
+    calls = RailCalls(writer, confirmation, rails, board, clock, int(settings.watch.unknown_recheck_s * 1_000_000))
+    book = AddressBook(reads)
+    watch_policy = WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)
+    return Services(
+        settings=settings,
+        secrets=secrets,
+        clock=clock,
+        http=http,
+        reads=reads,
+        writer=writer,
+        rails=rails,
+        health=board,
+        pricer=pricer,
+        routing=routing,
+        checkout=checkout,
+        selection=Selection(calls, reads, screening, settings.service.public_url),
+        confirmation=confirmation,
+        inbox=Inbox(confirmation, reads, rails),
+        watch=SettlementWatch(calls, reads, watch_policy),
+        expiry=Expiry(checkout, reads),
+        book=book,
+        deposits=Deposits(writer, reads, book, pricer, clock),
+    )
+
+
+def _screening(settings: Settings) -> ScreeningPolicy:
+    rules = settings.compliance
+    return ScreeningPolicy(
+        blocked_countries=rules.blocked_countries,
+        blocked_references=rules.blocked_customers,
+        session_min=rules.session_min_usd,
+        session_max=rules.session_max_usd,
+        daily_count_max=rules.daily_attempts_max,
+        daily_units_max=rules.daily_usd_max,
+    )
+
+
+def _fees(settings: Settings) -> dict[FeeKey, FeeSchedule]:
+    def schedule(fees: Fees) -> FeeSchedule:
+        platform = settings.checkout.platform_fee_bps
+        return FeeSchedule(fees.rail_bps, fees.rail_fixed_usd, fees.network_fixed_usd, platform)
+
+    return {
+        FeeKey(rail, account, method): schedule(fees)
+        for rail, account, block in _accounts(settings)
+        for method, fees in block.fees.items()
+    }
+
+
+def read_secrets(settings: Settings) -> Secrets:
+    """Return the configured secrets; a sandbox makes missing ones once and keeps them, readable by its user only."""
+    path = Path(settings.service.state_dir) / "secrets.json"
+    kept: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    wanted = {
+        "secret": settings.service.secret.get_secret_value(),
+        "admin_token": settings.admin.token.get_secret_value(),
+        "operator_password": settings.admin.operator_password.get_secret_value(),
+    }
+    made = {name: kept.get(name) or randomness.token_urlsafe(32) for name, value in wanted.items() if not value}
+    if any(name not in kept for name in made):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(kept | made), "utf-8")
+    values = wanted | made
+    return Secrets(values["secret"].encode(), values["admin_token"], values["operator_password"])

@@ -1,0 +1,60 @@
+"""One frozen bag of opened parts, handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from adapters.base import RailAdapter
+from orchestrator.clock import Clock
+from orchestrator.database.reads import Reads
+from orchestrator.database.writer import Writer
+from orchestrator.payments.addresses import AddressBook
+from orchestrator.payments.checkout import Checkout
+from orchestrator.payments.confirmation import Confirmation
+from orchestrator.payments.deposits import Deposits
+from orchestrator.payments.expiry import Expiry
+from orchestrator.payments.inbox import Inbox
+from orchestrator.payments.pricer import Pricer
+from orchestrator.payments.selection import Selection
+from orchestrator.payments.watch import SettlementWatch
+from orchestrator.routing.desk import RoutingDesk
+from orchestrator.routing.health import HealthBoard
+from orchestrator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What signs and opens doors here. Does not print."""
+
+    server: bytes = field(repr=False)
+    admin_token: str = field(repr=False)
+    operator_password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Every part of a running Crossrail. Made by ``bootstrap`` only."""
+
+    settings: Settings
+    secrets: Secrets
+    clock: Clock
+    http: aiohttp.ClientSession
+    """For calls that leave us: rails and webhooks."""
+    reads: Reads
+    writer: Writer
+    rails: Mapping[tuple[str, str], RailAdapter]
+    """By rail and account."""
+    health: HealthBoard
+    pricer: Pricer
+    routing: RoutingDesk
+    checkout: Checkout
+    selection: Selection
+    confirmation: Confirmation
+    inbox: Inbox
+    watch: SettlementWatch
+    expiry: Expiry
+    book: AddressBook
+    deposits: Deposits

@@ -1,0 +1,200 @@
+"""config.yaml, checked: every error names file, line, column and field. ``${NAME}`` is read from the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from adapters.base import Mode
+from orchestrator.config_source import ConfigInvalid, Document, Problem, check, load_document
+from rates.errors import BadRateConfig
+from rates.market import Market
+from rates.money import WALLET_USD, Money, MoneyError
+from rates.policy import MarketMode
+
+_VARIABLE: Final = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _usd(value: object) -> object:
+    if isinstance(value, Money):
+        return value
+    try:
+        return Money.parse(str(value), WALLET_USD)
+    except MoneyError as error:
+        raise ValueError(str(error)) from None
+
+
+Usd = Annotated[Money, BeforeValidator(_usd)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Seconds = Annotated[int, Field(ge=1, le=90 * 86_400)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+
+class Service(_Part):
+    public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://[^/]+$")
+    """Where buyers and rails reach us, without a path."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    database: str = Field(
+        default="sqlite+aiosqlite:///var/crossrail.db", pattern=r"^(sqlite\+aiosqlite:///|postgresql\+asyncpg://)"
+    )
+    secret: SecretStr = SecretStr("")
+    """Signs quotes, client secrets and cookies. Empty: made once and kept beside a sandbox's database."""
+    state_dir: str = "var"
+
+
+class CheckoutBlock(_Part):
+    session_ttl_s: Seconds = 1800
+    session_ttl_min_s: Seconds = 300
+    session_ttl_max_s: Seconds = 86_400
+    platform_fee_bps: int = Field(default=100, ge=0, le=5000)
+
+
+class Compliance(_Part):
+    blocked_countries: frozenset[Country] = frozenset()
+    blocked_customers: tuple[str, ...] = ()
+    session_min_usd: Usd = Money(1 * 10**9, WALLET_USD)
+    session_max_usd: Usd = Money(10_000 * 10**9, WALLET_USD)
+    daily_attempts_max: int = Field(default=50, ge=1)
+    daily_usd_max: Usd = Money(20_000 * 10**9, WALLET_USD)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Compliance:
+        if not 0 < self.session_min_usd.units <= self.session_max_usd.units:
+            raise ValueError("session_min_usd is above 0 and at most session_max_usd")
+        return self
+
+
+class Fees(_Part):
+    """What a method costs on this rail account, recharged to the buyer."""
+
+    rail_bps: int = Field(default=0, ge=0, le=5000)
+    rail_fixed_usd: Usd = Money(0, WALLET_USD)
+    network_fixed_usd: Usd = Money(0, WALLET_USD)
+
+
+class RailAccountBlock(_Part):
+    mode: Mode
+    simulated: bool = False
+    """Served by this process's own simulator: sandbox only."""
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    funds_flow: str = Field(default="platform", pattern="^(platform|direct)$")
+    options: Mapping[str, Any] = {}
+    fees: Mapping[str, Fees] = {}
+    """By method."""
+
+    @model_validator(mode="after")
+    def _live_is_real(self) -> RailAccountBlock:
+        if self.mode is Mode.LIVE and (self.simulated or self.base_url is not None):
+            raise ValueError("a live account talks to its vendor: no simulated, no base_url")
+        return self
+
+
+class RailBlock(_Part):
+    accounts: Annotated[Mapping[str, RailAccountBlock], Field(min_length=1)]
+
+
+class Webhooks(_Part):
+    allow_private_networks: bool = False
+    """Deliver events to loopback and private addresses over http: sandbox only."""
+    retry_scale: float = Field(default=1.0, gt=0, le=1)
+    """Shrinks the retry schedule of three days; 1 in production."""
+
+
+class Watch(_Part):
+    first_check_s: float = Field(default=3.0, gt=0)
+    last_check_s: float = Field(default=3600.0, gt=0)
+    unknown_recheck_s: float = Field(default=2.0, gt=0)
+
+
+class Admin(_Part):
+    token: SecretStr = SecretStr("")
+    """For ``crossrail`` commands against the running service; made at start where empty."""
+    operator_name: str = "ops"
+    operator_password: SecretStr = SecretStr("")
+
+
+class Settings(_Part):
+    mode: MarketMode
+    """sandbox | live: whether rates may be as of the newest embedded date."""
+    service: Service = Service()
+    admin: Admin = Admin()
+    checkout: CheckoutBlock = CheckoutBlock()
+    compliance: Compliance = Compliance()
+    rails: Annotated[Mapping[str, RailBlock], Field(min_length=1)]
+    rates: Mapping[str, Any]
+    webhooks: Webhooks = Webhooks()
+    watch: Watch = Watch()
+    routing: Mapping[str, Any]
+    """Checked by ``routing.load``."""
+
+    @field_validator("rates")
+    @classmethod
+    def _market(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        from rates.build import market_from_config
+
+        try:
+            market_from_config(value, MarketMode.SANDBOX)
+        except BadRateConfig as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @model_validator(mode="after")
+    def _modes_agree(self) -> Settings:
+        live = any(account.mode is Mode.LIVE for rail in self.rails.values() for account in rail.accounts.values())
+        if live and self.mode is not MarketMode.LIVE:
+            raise ValueError("a live rail account needs mode: live (live rates refuse to be stale)")
+        if live and not self.service.secret.get_secret_value():
+            raise ValueError("live needs service.secret")
+        return self
+
+    def market(self) -> Market:
+        """Open the rate sources; nothing is fetched yet."""
+        from rates.build import market_from_config
+
+        return market_from_config(self.rates, self.mode)
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> tuple[Settings, Document]:
+    """Read and check a configuration. Raises ConfigInvalid with every problem's line and column."""
+    document = _with_environment(load_document(path), os.environ if environment is None else environment)
+    return check(Settings, document), document
+
+
+def _with_environment(document: Document, environment: Mapping[str, str]) -> Document:
+    problems: list[Problem] = []
+
+    def fill(value: Any, trail: tuple[str | int, ...]) -> Any:
+        match value:
+            case dict():
+                return {key: fill(part, (*trail, key)) for key, part in value.items()}
+            case list():
+                return [fill(part, (*trail, index)) for index, part in enumerate(value)]
+            case str() if "${" in value:
+                problems.extend(_missing(document, value, trail, environment))
+                return _VARIABLE.sub(lambda found: environment.get(found[1], found[2] or ""), value)
+            case _:
+                return value
+
+    data = fill(document.data, ())
+    if problems:
+        raise ConfigInvalid(problems)
+    return Document(document.file, data, document.lines, document.values, document.keys)
+
+
+def _missing(
+    document: Document, value: str, trail: tuple[str | int, ...], environment: Mapping[str, str]
+) -> Iterator[Problem]:
+    for found in _VARIABLE.finditer(value):
+        if found[1] not in environment and found[2] is None:
+            yield document.problem(
+                trail, f"the environment has no {found[1]}", f"set it, or write ${{{found[1]}:-default}}"
+            )
