@@ -148,17 +148,18 @@ class CannedNode:
     """A whole HTTP body by method."""
     refusals: dict[str, Any] = field(default_factory=dict)
     """An ``error`` by method."""
+    status: int = 200
 
     async def handle(self, request: web.Request) -> web.Response:
         call: Mapping[str, Any] = await request.json()
         method = call["method"]
         if method in self.raw:
-            return web.Response(body=self.raw[method], content_type="application/json")
+            return web.Response(body=self.raw[method], content_type="application/json", status=self.status)
         if method in self.refusals:
             return web.json_response({"jsonrpc": "2.0", "id": call["id"], "error": self.refusals[method]})
         answer = self.answers[method]
         result = answer(call["params"]) if callable(answer) else answer
-        return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": result})
+        return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": result}, status=self.status)
 
 
 @asynccontextmanager

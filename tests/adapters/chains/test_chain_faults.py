@@ -10,6 +10,7 @@ import pytest
 
 from adapters.base import ChainScanFailed
 from adapters.evm.adapter import EvmRail
+from adapters.kit.chain.rpc import ANSWER_BYTES_MAX
 from tests.adapters.chains.bench import RAILS, USDT, Bench, CannedNode, account, canned, chain
 from tests.adapters.loopback import closed_port
 
@@ -202,21 +203,27 @@ async def test_the_answers_that_the_next_tests_spoil_are_good_ones() -> None:
     assert [(t.tx_hash, t.receipt_ordinal, t.amount.units) for t in scanned.transfers] == [(TX, 0, 7_000_000)]
 
 
+def both(spoilt: dict[str, Any]) -> dict[str, Any]:
+    """Return one log as eth_getLogs and the receipt show it alike: comparing them cannot help."""
+    return {"eth_getLogs": [spoilt], "eth_getTransactionReceipt": receipt(logs=[spoilt])}
+
+
 SPOILT = {
     "logs are null": {"eth_getLogs": None},
     "logs are an object": {"eth_getLogs": {}},
     "logs hold null": {"eth_getLogs": [None]},
     "a log of another block": {"eth_getLogs": [log(blockHash=PARENT)]},
     "a log of another height": {"eth_getLogs": [log(blockNumber="0x11")]},
-    "a log being removed": {"eth_getLogs": [log(removed=True)]},
+    "a log being removed": both(log(removed=True)),
     "a log twice": {"eth_getLogs": [log(), log()]},
     "a log without its transaction": {"eth_getLogs": [log(transactionHash=None)]},
-    "a value of 31 bytes": {"eth_getLogs": [log(data="0x" + "00" * 31)]},
-    "a value of 64 bytes": {"eth_getLogs": [log(data="0x" + "00" * 64)]},
-    "a value with blanks": {"eth_getLogs": [log(data="0x" + " " * 62 + "01")]},
-    "a value above 64 bits": {"eth_getLogs": [log(data="0x" + "ff" * 32)], "eth_getTransactionReceipt": receipt()},
-    "a recipient of 32 bytes": {"eth_getLogs": [log(topics=[TRANSFER, word(OURS), "0x" + "77" * 32])]},
-    "a Transfer with two topics": {"eth_getLogs": [log(topics=[TRANSFER, word(OURS)])]},
+    "a value of 31 bytes": both(log(data="0x" + "01" * 31)),
+    "a value of 64 bytes": both(log(data="0x" + "01" * 64)),
+    "a value with blanks": both(log(data="0x" + " " * 62 + "01")),
+    "a value above 64 bits": both(log(data="0x" + "ff" * 32)),
+    "a recipient of 32 bytes": both(log(topics=[TRANSFER, word(OURS), "0x" + "77" * 32])),
+    "a Transfer with two topics": both(log(topics=[TRANSFER, word(OURS)])),
+    "a Transfer with four topics": both(log(topics=[TRANSFER, word(OURS), word(OURS), word(OURS)])),
     "no receipt": {"eth_getTransactionReceipt": None},
     "a receipt of another transaction": {"eth_getTransactionReceipt": receipt(transactionHash=HASH)},
     "a receipt in another block": {"eth_getTransactionReceipt": receipt(blockHash=PARENT)},
@@ -241,6 +248,42 @@ async def test_an_answer_that_cannot_be_believed_is_a_failure(spoilt: dict[str, 
     async with canned(node(**spoilt), "evm") as rail:
         with pytest.raises(ChainScanFailed):
             await rail.scan_block(16, {OURS}.__contains__)
+
+
+async def test_an_answer_to_another_question_is_none() -> None:
+    mixed = node()
+    mixed.raw["eth_chainId"] = b'{"jsonrpc": "2.0", "id": 4711, "result": "0x1"}'
+    async with canned(mixed, "evm") as rail:
+        with pytest.raises(ChainScanFailed, match="no JSON-RPC result"):
+            await rail.scan_block(16, {OURS}.__contains__)
+
+
+async def test_an_answer_under_an_http_error_is_none() -> None:
+    erring = node()
+    erring.status = 500
+    async with canned(erring, "evm") as rail:
+        with pytest.raises(ChainScanFailed, match="HTTP 500"):
+            await rail.scan_block(16, {OURS}.__contains__)
+
+
+async def test_an_endless_answer_is_cut() -> None:
+    endless = node()
+    endless.raw["eth_getLogs"] = b" " * (ANSWER_BYTES_MAX + 1)
+    async with canned(endless, "evm") as rail:
+        with pytest.raises(ChainScanFailed, match="more than"):
+            await rail.scan_block(16, {OURS}.__contains__)
+
+
+async def test_a_final_block_above_the_newest_is_not_believed() -> None:
+    async with canned(node(eth_blockNumber="0xf"), "evm") as rail:  # the finalized block is 16
+        with pytest.raises(ChainScanFailed, match="above the latest"):
+            await rail.head()
+
+
+async def test_a_chain_without_a_final_block_has_no_head() -> None:
+    async with canned(node(eth_blockNumber="0xf", eth_getBlockByNumber=None), "evm") as rail:
+        with pytest.raises(ChainScanFailed, match="finalized"):
+            await rail.head()
 
 
 BODIES = {
