@@ -32,7 +32,8 @@ from adapters.stripe.simulator_wire import (
 )
 
 Action = Callable[[web.Request, Params], Object]
-KEYS_MAX: Final = 10_000
+KEYS_MAX: Final = 100_000
+"""The oldest go first; Stripe itself may drop a key after 24 hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,10 @@ class Api:
                 )
             return _answer(200, kept.body, {"Idempotent-Replayed": "true"})
         body = json.dumps(action(request, parse_form(pairs)), indent=2)
-        if key and len(self.kept) < KEYS_MAX:
+        if key:
             self.kept[key] = Kept(fingerprint, body)
+            if len(self.kept) > KEYS_MAX:
+                del self.kept[next(iter(self.kept))]
         return _answer(200, body)
 
     def _authenticate(self, request: web.Request) -> None:
