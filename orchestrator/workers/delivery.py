@@ -1,0 +1,197 @@
+"""Delivers events: fan-out, claim, send, record, as soon as the writer committed something and at least every poll."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from orchestrator.clock import Clock
+from orchestrator.database.reads import Reads
+from orchestrator.database.unit import Applied, Row, Unit
+from orchestrator.database.writer import Writer
+from orchestrator.events import delivery
+from orchestrator.events.catalog import envelope_json
+from orchestrator.events.delivery import DeliveryPolicy, Due, Job
+from orchestrator.events.sender import Sender
+from orchestrator.events.targets import TargetPolicy
+from orchestrator.workers.supervisor import beat, pause
+
+ROUND_S_MIN: Final = 0.02
+"""A busy writer commits hundreds of times a second; looking for events so often would cost more than it brings."""
+FAILING_KEPT_MAX: Final = 5000
+
+_log = structlog.get_logger("delivery")
+_attempts = Counter("crossrail_delivery_attempts", "Attempts to deliver an event, by what came of it", ["result"])
+_seconds = Histogram("crossrail_delivery_seconds", "From the event's commit to its delivery",
+                     buckets=(0.02, 0.05, 0.1, 0.25, 1, 5, 30, 300, 3600, 86_400))  # fmt: skip
+
+
+class Slots:
+    """How many requests may be under way: in all, per endpoint, and for endpoints that failed last time.
+
+    An endpoint that hangs holds each of its slots for the whole time-out, so after one failure it gets a single one
+    until it answers again, and all such endpoints together get half: the others always find room.
+    """
+
+    def __init__(self, per_endpoint: int, total: int) -> None:
+        self._per_endpoint = per_endpoint
+        self._total = total
+        self._failing_total = max(1, total // 2)
+        self._busy: dict[str, int] = {}
+        self._failing: dict[str, None] = {}
+
+    def free_total(self) -> int:
+        return self._total - sum(self._busy.values())
+
+    def free(self, endpoint_id: str) -> int:
+        if endpoint_id not in self._failing:
+            free = self._per_endpoint - self._busy.get(endpoint_id, 0)
+        elif self._failing_busy() >= self._failing_total:
+            free = 0
+        else:
+            free = 1 - self._busy.get(endpoint_id, 0)
+        return max(0, min(free, self.free_total()))
+
+    def full(self) -> list[str]:
+        """Return the endpoints that get nothing now."""
+        candidates = self._failing if self._failing_busy() >= self._failing_total else self._busy
+        return [endpoint_id for endpoint_id in {**candidates, **self._busy} if self.free(endpoint_id) == 0]
+
+    def take(self, endpoint_id: str) -> None:
+        self._busy[endpoint_id] = self._busy.get(endpoint_id, 0) + 1
+
+    def give_back(self, endpoint_id: str) -> None:
+        self._busy[endpoint_id] -= 1
+        if not self._busy[endpoint_id]:
+            del self._busy[endpoint_id]
+
+    def answered(self, endpoint_id: str, delivered: bool) -> None:
+        if delivered:
+            self._failing.pop(endpoint_id, None)
+            return
+        self._failing[endpoint_id] = None
+        if len(self._failing) > FAILING_KEPT_MAX:
+            del self._failing[next(iter(self._failing))]
+
+    def _failing_busy(self) -> int:
+        return sum(count for endpoint_id, count in self._busy.items() if endpoint_id in self._failing)
+
+
+class DeliveryWorker:
+    """Correct in several processes on PostgreSQL: every delivery is claimed in a unit."""
+
+    name = "delivery"
+
+    def __init__(
+        self, writer: Writer, reads: Reads, clock: Clock, *, policy: DeliveryPolicy, targets: TargetPolicy
+    ) -> None:
+        self._writer = writer
+        self._reads = reads
+        self._clock = clock
+        self._policy = policy
+        self._targets = targets
+        self._slots = Slots(policy.per_endpoint, policy.total)
+        self._wake = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self._slots = Slots(self._policy.per_endpoint, self._policy.total)
+        self._writer.after_commit.append(self._wake.set)
+        try:
+            async with (
+                Sender(self._targets, self._clock, self._policy.timeout_s) as sender,
+                asyncio.TaskGroup() as group,
+            ):
+                sending: set[asyncio.Task[None]] = set()
+                await self._rounds(stop, sender, group, sending)
+                await self._wind_up(sending)
+        finally:
+            self._writer.after_commit.remove(self._wake.set)
+
+    async def _rounds(
+        self, stop: asyncio.Event, sender: Sender, group: asyncio.TaskGroup, sending: set[asyncio.Task[None]]
+    ) -> None:
+        while not stop.is_set():
+            self._wake.clear()
+            beat()
+            more = await self._fan_out()
+            for job, event in await self._claim():
+                self._slots.take(job.endpoint_id)
+                task = group.create_task(self._deliver(sender, job, event))
+                sending.add(task)
+                task.add_done_callback(sending.discard)
+                more = True  # there may be others whose time has come
+            await asyncio.sleep(ROUND_S_MIN)
+            if not more:
+                await pause(stop, self._policy.poll_s, self._wake)
+
+    async def _wind_up(self, sending: set[asyncio.Task[None]]) -> None:
+        """Let what is under way end; what does not is sent again when its lease is over."""
+        if sending:
+            _, late = await asyncio.wait(set(sending), timeout=self._policy.stop_grace_s)
+            for task in late:
+                task.cancel()
+
+    async def _fan_out(self) -> bool:
+        """Make deliveries of new events. True: there was as much as fits into one unit."""
+        backlogs = await delivery.backlogs(self._reads)
+        await self._submit([delivery.fan_out(backlog) for backlog in backlogs])
+        return any(len(backlog.events) >= delivery.FAN_OUT_EVENTS_MAX for backlog in backlogs)
+
+    async def _claim(self) -> list[tuple[Job, Row]]:
+        """Take what is due, as far as there are slots, and read its events."""
+        free = self._slots.free_total()
+        if not free:
+            return []
+        waiting = await delivery.due(self._reads, self._clock.now_us(), without=self._slots.full(), limit=free)
+        by_endpoint: dict[str, list[Due]] = {}
+        for one in waiting:
+            mine = by_endpoint.setdefault(one.endpoint_id, [])
+            if len(mine) < self._slots.free(one.endpoint_id):
+                mine.append(one)
+        wanted = [mine for mine in by_endpoint.values() if mine]
+        answers = await self._submit([delivery.claim(mine, int(self._policy.lease_s * 1_000_000)) for mine in wanted])
+        jobs = [
+            job
+            for mine, applied in zip(wanted, answers, strict=True)
+            if applied is not None
+            for job in delivery.jobs_of(mine[0], applied.answer)
+        ]
+        events = await delivery.events_of(self._reads, jobs)
+        return [(job, events[job.merchant_id, job.mode, job.sequence]) for job in jobs]
+
+    async def _submit(self, units: Sequence[Unit]) -> list[Applied | None]:
+        """Write units together; one that was refused is logged and tried again in a later round."""
+        results = await asyncio.gather(*map(self._writer.submit, units), return_exceptions=True)
+        applied: list[Applied | None] = []
+        for unit, result in zip(units, results, strict=True):
+            if isinstance(result, Applied):
+                applied.append(result)
+                continue
+            if not isinstance(result, Exception):
+                raise result
+            _log.error("delivery_unit_failed", merchant=unit.merchant_id, error=repr(result))
+            applied.append(None)
+        return applied
+
+    async def _deliver(self, sender: Sender, job: Job, event: Row) -> None:
+        try:
+            outcome = await sender.send(job, event["id"], envelope_json(event))
+            self._slots.answered(job.endpoint_id, outcome.delivered)
+            jitter = secrets.randbelow(self._policy.jitter_permille + 1)
+            [recorded] = await self._submit([delivery.record(job, outcome, self._policy, jitter)])
+        finally:
+            self._slots.give_back(job.endpoint_id)
+            self._wake.set()
+        # Not recorded: the lease runs out and the event is sent again under its id.
+        result = "unrecorded" if recorded is None else str(recorded.answer["status"])
+        _attempts.labels(result).inc()
+        if result == "delivered":
+            _seconds.observe((self._clock.now_us() - event["created_us"]) / 1_000_000)
+        else:
+            _log.info("event_was_not_delivered", event_id=event["id"], endpoint=job.endpoint_id, result=result,
+                      http_status=outcome.http_status, note=outcome.note)  # fmt: skip
