@@ -45,6 +45,7 @@ _SECRET: Final = re.compile(
     r"(?P<name>[\w-]*(?:secret|password|token|mnemonic|private|xprv|key)[\w-]*[\"']?\s*:\s*)(?P<value>[^,}\]#]+)",
     re.IGNORECASE,
 )
+_BLACK: Final = "***"
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -66,7 +67,9 @@ class Problem:
         where = f"{self.file}:{self.line}:{self.column}: " + (f"{self.path}: " if self.path else "")
         text = where + self.message + (f" ({self.hint})" if self.hint else "")
         if self.excerpt.strip():
-            text += f"\n    {self.excerpt}\n    {' ' * (self.column - 1)}^"
+            text += f"\n    {self.excerpt}"
+            if _BLACK not in self.excerpt[: self.column - 1]:  # what is blacked out has moved the columns
+                text += f"\n    {' ' * (self.column - 1)}^"
         return text
 
 
@@ -129,7 +132,7 @@ def _holds(here: Any, step: Step) -> bool:
 def excerpt(line: str) -> str:
     """Return a line that may be shown: control characters plain, secrets blacked out, not too long."""
     plain = "".join(letter if letter.isprintable() else " " for letter in line[:200])
-    return _SECRET.sub(r"\g<name>***", plain).rstrip()
+    return _SECRET.sub(rf"\g<name>{_BLACK}", plain).rstrip()
 
 
 def spell(path: Trail) -> str:
@@ -324,6 +327,8 @@ def _problem(model: type[BaseModel], document: Document, prefix: Trail, detail: 
             message = "must be a list"
         case "model_type" | "dict_type" | "model_attributes_type":
             message = "must be a mapping, such as {key: value}"
+        case "too_short":
+            message = f"needs at least {context.get('min_length', 1)}"
         case "value_error":
             message = str(context.get("error", message))
         case _:
