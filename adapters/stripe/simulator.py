@@ -29,6 +29,7 @@ from adapters.stripe.simulator_wire import (
     new_id,
     page_of,
     parse_form,
+    read_query,
 )
 
 Action = Callable[[web.Request, Params], Object]
@@ -138,7 +139,8 @@ class Api:
     def search_intents(self, _request: web.Request, params: Params) -> Object:
         lag_seconds = self.state.switches.search_lag_ms / 1000
         visible = [i for i in _newest_first(self.state.intents) if i["created"] + lag_seconds <= self.state.clock()]
-        found = [intent for intent in visible if matches_query(str(params.get("query", "")), intent)]
+        clauses = read_query(str(params.get("query", "")))
+        found = [intent for intent in visible if matches_query(clauses, intent)]
         page = page_of(found, params, "/v1/payment_intents/search")
         return {**page, "object": "search_result", "next_page": None}
 

@@ -104,16 +104,16 @@ def created_within(item: Object, wanted: Any) -> bool:
 CLAUSE: Final = re.compile(r"""\s*(?:metadata\[['"]([^'"]+)['"]\]|(status))\s*:\s*['"]([^'"]*)['"]\s*""")
 
 
-def matches_query(query: str, item: Object) -> bool:
-    """Evaluate the part of the search language that metadata and status need, joined by AND."""
-    for clause in re.split(r"\s+AND\s+", query):
-        found = CLAUSE.fullmatch(clause)
-        if not found:
-            raise bad_param("query", f"We were unable to parse your search query: {query}")
-        key, status, value = found.groups()
-        if (item["status"] if status else item["metadata"].get(key)) != value:
-            return False
-    return True
+def read_query(query: str) -> list[tuple[str, ...]]:
+    """Read the part of the search language that metadata and status need: (metadata key, "status", value) by AND."""
+    found = [CLAUSE.fullmatch(clause) for clause in re.split(r"\s+AND\s+", query)]
+    if None in found:
+        raise bad_param("query", f"We were unable to parse your search query: {query}")
+    return [clause.groups(default="") for clause in found if clause]
+
+
+def matches_query(clauses: Sequence[tuple[str, ...]], item: Object) -> bool:
+    return all((item["status"] if status else item["metadata"].get(key)) == value for key, status, value in clauses)
 
 
 def signature(body: bytes, signing_secrets: Sequence[str], now: int) -> str:
