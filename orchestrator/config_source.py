@@ -299,9 +299,17 @@ def check(model: type[ModelT], document: Document, prefix: Trail = ()) -> ModelT
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(model, document, prefix, detail) for detail in error.errors(include_url=False)]
+        details = [detail for detail in error.errors(include_url=False) if not _is_echo(document, prefix, detail)]
+        problems = [_problem(model, document, prefix, detail) for detail in details]
         problems.sort(key=lambda problem: (problem.line, problem.column))
         raise ConfigInvalid(problems) from None
+
+
+def _is_echo(document: Document, prefix: Trail, detail: ErrorDetails) -> bool:
+    """Pydantic calls a list too short when its items were refused: they have their own complaints."""
+    written = document.at(_in_document(document, prefix, detail["loc"]))
+    least = detail.get("ctx", {}).get("min_length", 1)
+    return detail["type"] == "too_short" and isinstance(written, list | dict) and len(written) >= least
 
 
 def _problem(model: type[BaseModel], document: Document, prefix: Trail, detail: ErrorDetails) -> Problem:

@@ -7,8 +7,10 @@ from typing import Any, get_args
 
 import pytest
 
+from orchestrator.config_source import load_document
+from orchestrator.routing.conditions import conditions_of, implies
 from orchestrator.routing.facts import RISKS, WEEKDAYS, RoutingFacts
-from orchestrator.routing.rules import Risk, Weekday
+from orchestrator.routing.rules import Risk, Weekday, When
 from tests.unit.routing.builders import facts, route, routing, rules
 
 
@@ -104,3 +106,25 @@ def test_what_a_user_writes_never_becomes_code() -> None:
     ruleset = rules(routing(body))
     assert route(facts(merchant=nasty, metadata={nasty: nasty}), ruleset).matched_rule == 0
     assert route(facts(), ruleset).matched_rule is None
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "expected"),
+    [
+        ("{amount_usd: {min: 2, max: 3}}", "{amount_usd: {min: 1, max: 3}}", True),
+        ("{amount_usd: {min: 1, max: 3}}", "{amount_usd: {min: 2, max: 3}}", False),
+        ("{amount_usd: {min: 1, max: 3}}", "{amount_usd: {max: 2}}", False),
+        ("{amount_usd: {min: 1}}", "{amount_usd: {max: 2}}", False),
+        ("{hour: {min: 2}}", "{customer_age_days: {min: 1}}", False),
+        ("{country: BR}", "{region: latam}", True),
+        ("{region: latam}", "{country: BR}", False),
+        ("{metadata.plan: a}", "{metadata.plan: [a, b]}", True),
+        ("{metadata.plan: a}", "{metadata.tier: a}", False),
+        ("{method: [pix]}", "{method: [pix, card]}", True),
+        ("{not: {country: BR}}", "{not: {country: BR}}", True),
+    ],
+)
+def test_one_condition_covers_another_only_where_it_certainly_holds_too(narrow: str, wide: str, expected: bool) -> None:
+    regions = {"latam": ("BR", "MX")}
+    one, other = (conditions_of(When.model_validate(load_document(text).data), regions)[0] for text in (narrow, wide))
+    assert implies(one, other) is expected

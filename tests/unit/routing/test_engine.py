@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from fractions import Fraction
+from typing import cast
 
 import pytest
 
-from adapters.base import Mode
-from orchestrator.routing.catalogue import Catalogue
+from adapters.base import Mode, RailAccount, RailAdapter
+from orchestrator.routing.catalogue import Catalogue, supports_of
 from orchestrator.routing.decision import Decision, PickedBy, Source
 from orchestrator.routing.eligibility import Reason
 from orchestrator.routing.engine import decide
@@ -142,6 +143,14 @@ def test_limits_of_a_rail_are_held_at_mid_to_the_nano_dollar_and_belong_to_the_r
     assert bool(decision.offers) is offered
 
 
+@pytest.mark.parametrize(("amount", "offered"), [("0.333333333", False), ("0.333333334", True)])
+def test_a_limit_that_is_no_whole_nano_dollar_is_never_undercut(amount: str, offered: bool) -> None:
+    quotes = {"BRL": Fraction(3)}  # 1 BRL is a third of a dollar
+    ruleset = rules(routing("", defaults="[pix]"))
+    decision = decide(facts("BR", amount), ruleset, DEMO, rates=quotes.get, health={}, supports=everything)
+    assert bool(decision.offers) is offered
+
+
 def test_limits_follow_the_rate_of_the_moment() -> None:
     ruleset = rules(routing("", defaults="[pix]"))
     for rate, offered in ((Fraction(5), True), (Fraction(6), False), (Fraction(5), True)):
@@ -244,6 +253,24 @@ TWO_CARDS = Catalogue((option("card", "stripe"), option("card", "adyen")))
 def test_without_rail_choice_the_first_rail_of_the_configuration_serves() -> None:
     decision = route(facts("DE"), rules(routing("", defaults="[card]"), TWO_CARDS), TWO_CARDS)
     assert [(offer.rail, offer.picked_by) for offer in decision.offers] == [("stripe", PickedBy.CATALOGUE)]
+
+
+def test_a_catalogue_and_its_exponents_are_read_from_the_adapters() -> None:
+    class Rail:
+        def __init__(self, rail: str, *, knows: str) -> None:
+            self.account = RailAccount(rail, "main", Mode.TEST, {})
+            self.capabilities = (option("card", rail).capability,)
+            self.knows = knows
+
+        def supports_currency(self, currency: str) -> bool:
+            return currency == self.knows
+
+    rails = cast("list[RailAdapter]", [Rail("stripe", knows="EUR"), Rail("adyen", knows="BRL")])
+    catalogue, supports = Catalogue.of(rails), supports_of(rails)
+    assert catalogue == TWO_CARDS
+    assert supports("stripe", "main", "EUR")
+    assert not supports("adyen", "main", "EUR")
+    assert not supports("adyen", "other", "BRL")
 
 
 def test_rail_choice_picks_the_rail_for_one_method_and_another_stands_in_when_it_is_down() -> None:

@@ -9,6 +9,7 @@ import pytest
 from adapters.base import Mode
 from orchestrator.config_source import ConfigInvalid, load_document
 from orchestrator.routing.catalogue import Catalogue
+from orchestrator.routing.countries import country_hint
 from orchestrator.routing.load import load_ruleset
 from orchestrator.routing.rules import RoutingBlock
 from orchestrator.routing.ruleset import Pricing
@@ -174,6 +175,68 @@ BROKEN = [  # what is written, the (last) place that is pointed at, and the word
         "{corridor: USD-BRL, spread_bps: 20}",
         "routing.pricing[1]: USD-BRL is priced twice; first in line 4",
     ),
+    (
+        "rules:\n  - {id: a, when: {currency: eur}, offers: [card]}",
+        "eur}",
+        (
+            "routing.rules[0].when.currency: 'eur' is not an ISO 4217 currency and not a token that is known here "
+            "(did you mean 'EUR'?)"
+        ),
+    ),
+    (
+        "rules:\n  - {id: a, when: {amount_usd: {max: true}}, offers: [card]}",
+        "true",
+        "routing.rules[0].when.amount_usd.max: must be an amount in USD, such as 20.00",
+    ),
+    (
+        "rules:\n  - {id: a, when: {amount_usd: {max: 20 USD}}, offers: [card]}",
+        "20 USD",
+        "routing.rules[0].when.amount_usd.max: '20 USD' is not a decimal number such as 20.00",
+    ),
+    (
+        "rules:\n  - {id: a, when: {hour: {}}, offers: [card]}",
+        "{}}, offers",
+        "routing.rules[0].when.hour: needs min, max or both",
+    ),
+    (
+        "rules:\n  - {id: a, offers: [{method: card, account: main}]}",
+        "{method: card, account",
+        "routing.rules[0].offers[0]: an account needs its rail beside it",
+    ),
+    (
+        "rules:\n  - {id: a, offers: [card], tests: [{given: {country: BR}, expect: {}}]}",
+        "{}}]}",
+        "routing.rules[0].tests[0].expect: expects nothing: say first, offers, rule or rail",
+    ),
+    (
+        "rules:\n  - {id: defaults, offers: [card]}",
+        "{id: defaults",
+        "routing.rules[0]: a rule cannot be called defaults",
+    ),
+    ("rules: {id: a}", "{id: a", "routing.rules: must be a list"),
+    ("rules: [card]", "card]", "routing.rules[0]: must be a mapping, such as {key: value}"),
+    (
+        "rules:\n  - {id: a, when: [country], offers: [card]}",
+        "[country",
+        "routing.rules[0].when: must be a mapping, such as {key: value}",
+    ),
+    ("rules:\n  - {id: a}", "{id: a", "routing.rules[0].offers: this is required and missing"),
+    (
+        "pricing:\n  - {corridor: USD-EUR, spread_bps: 75, method: pixx}",
+        "pixx}",
+        "routing.pricing[0].method: no rail offers the method pixx (did you mean 'pix'?)",
+    ),
+    (
+        (
+            "rail_choice:\n  - {id: a, when: {method: card}, rail: stripe}\n"
+            "  - {id: b, when: {method: card, country: BR}, rail: stripe}"
+        ),
+        "b, when",
+        (
+            "routing.rail_choice[1].id: b can never match: a, further up, matches whenever this one would "
+            "(move it up or remove it)"
+        ),
+    ),
 ]
 
 
@@ -182,6 +245,14 @@ def test_a_broken_rule_is_told_in_these_words(body: str, place: str, message: st
     before = routing(body)[: routing(body).rindex(place)]
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     assert refusal(body) == [f"config.yaml:{line}:{column}: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("Brazil", "BR"), ("br", "BR"), ("AUT", "AT"), ("UK", "GB"), ("Germnay", "DE"), ("Vietnam", "VN"), ("XX", None)],
+)
+def test_a_country_written_otherwise_is_recognised_or_not_guessed_at(written: str, meant: str | None) -> None:
+    assert country_hint(written) == (f"did you mean {meant!r}?" if meant else None)
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
@@ -218,6 +289,20 @@ def test_a_ruleset_whose_own_test_fails_does_not_load_and_says_which() -> None:
             "(adyen/main: country_not_served)"
         ),
         "config.yaml:9:42: routing.rules[0].tests[1].expect: test 2 of brazil fails: expected rule brazil, got defaults",
+    ]
+
+
+def test_a_failing_test_tells_all_that_differs() -> None:
+    body = (
+        "rules:\n"
+        "  - id: a\n"
+        "    offers: [card]\n"
+        "    tests: [{given: {country: DE, methods: [pix]}, expect: {offers: card, rail: stripe, first: card}}]\n"
+    )
+    assert [line.partition("fails: ")[2] for line in refusal(body, defaults="[card]")] == [
+        "expected first card, got no offer (stripe/main: method_not_asked_for)",
+        "expected offers card, got none",
+        "expected rail stripe, got no offer",
     ]
 
 

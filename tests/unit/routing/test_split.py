@@ -13,10 +13,17 @@ CARDS = Catalogue((option("card", "stripe"), option("card", "adyen"), option("ca
 CUSTOMERS = [f"customer-{number}" for number in range(3_000)]
 
 
-def rails(weights: str, extra: str = "", health: Mapping[tuple[str, str, str], HealthState] | None = None) -> list[str]:
-    body = f"rail_choice:\n  - {{id: sea-card, when: {{method: card}}, split: {{by: customer, weights: {weights}}}}}\n{extra}"
+def rails(
+    weights: str,
+    extra: str = "",
+    health: Mapping[tuple[str, str, str], HealthState] | None = None,
+    name: str = "sea-card",
+) -> list[str]:
+    body = f"rail_choice:\n  - {{id: {name}, when: {{method: card}}, split: {{by: customer, weights: {weights}}}}}\n{extra}"
     ruleset = rules(routing(body, defaults="[card]"), CARDS)
-    return [route(facts("VN", customer=name), ruleset, CARDS, health or {}).offers[0].rail for name in CUSTOMERS]
+    return [
+        route(facts("VN", customer=customer), ruleset, CARDS, health or {}).offers[0].rail for customer in CUSTOMERS
+    ]
 
 
 def test_customers_are_split_by_weight() -> None:
@@ -29,6 +36,12 @@ def test_an_edit_elsewhere_moves_nobody() -> None:
     plain = rails("{stripe: 80, adyen: 20}")
     assert plain == rails("{stripe: 80, adyen: 20}", "rules:\n  - {id: new, when: {country: DE}, offers: [card]}")
     assert plain == rails("{adyen: 20, stripe: 80}")
+
+
+def test_two_splits_do_not_sort_customers_alike() -> None:
+    one, other = rails("{stripe: 50, adyen: 50}"), rails("{stripe: 50, adyen: 50}", name="other-card")
+    same = sum(left == right for left, right in zip(one, other, strict=True))
+    assert 0.45 < same / len(CUSTOMERS) < 0.55
 
 
 def test_moving_a_weight_moves_that_many_customers_and_all_in_one_direction() -> None:
