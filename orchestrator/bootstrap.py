@@ -21,6 +21,7 @@ from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer, backend_for
 from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.checkout import Checkout, CheckoutPolicy
+from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
 from orchestrator.payments.deposits import Deposits
 from orchestrator.payments.expiry import Expiry
@@ -152,6 +153,7 @@ def _assemble(
     checkout = Checkout(writer, pricer, routing, clock, screening, policy)
     confirmation = Confirmation(writer, Finder(reads), pricer, clock)
     calls = RailCalls(writer, confirmation, rails, board, clock, int(settings.watch.unknown_recheck_s * 1_000_000))
+    closing = Closing(calls, reads)
     book = AddressBook(reads)
     watch_policy = WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)
     return Services(
@@ -166,11 +168,11 @@ def _assemble(
         pricer=pricer,
         routing=routing,
         checkout=checkout,
-        selection=Selection(calls, reads, screening, settings.service.public_url),
+        selection=Selection(calls, closing, reads, screening, settings.service.public_url),
         confirmation=confirmation,
         inbox=Inbox(confirmation, reads, rails),
         watch=SettlementWatch(calls, reads, watch_policy),
-        expiry=Expiry(checkout, reads),
+        expiry=Expiry(checkout, closing, reads),
         book=book,
         deposits=Deposits(writer, reads, book, pricer, clock),
     )

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import CheckoutSession, table_of
 from orchestrator.payments.checkout import Checkout
+from orchestrator.payments.closing import Closing
 
 BATCH = 200
 
@@ -16,6 +17,7 @@ BATCH = 200
 @dataclass(frozen=True, slots=True)
 class Expiry:
     checkout: Checkout
+    closing: Closing
     reads: Reads
 
     async def run_once(self) -> int:
@@ -29,4 +31,6 @@ class Expiry:
         )
         for row in due:
             await self.checkout.expire(row["merchant_id"], row["mode"], row["id"], row["payment_id"])
+            if row["payment_id"] is not None:
+                await self.closing.close_expired(row["merchant_id"], row["payment_id"])
         return len(due)

@@ -6,9 +6,10 @@ answered after it. Bytes that are not signed are not believed, but an attempt th
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -43,6 +44,8 @@ class Inbox:
     confirmation: Confirmation
     reads: Reads
     rails: Rails
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when something came: the worker need not wait for its next look."""
 
     async def take(self, rail: str, account: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, str]:
         """Store one webhook and return the answer that the rail wants. Raises NotFound, Forbidden (not signed)."""
@@ -60,6 +63,7 @@ class Inbox:
             _log.exception("webhook_not_readable", rail=rail, account=account)
         await self._store(rail, account, headers, body, state, note, events)
         _webhooks.labels(rail, state).inc()
+        self.arrived.set()
         if state == "rejected":
             await self._ask_the_rail(rail, account, body)
             raise Forbidden("webhook_not_signed", "the signature does not fit this account's secrets")

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import orjson
 from sqlalchemy import select
 
-from adapters.base import CancelOutcome, Mode, RailError, RailEvent, RailEventKind, ScansChain
+from adapters.base import ScansChain
 from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Attempt, CheckoutSession, Payment, table_of
-from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
+from orchestrator.database.unit import Row
 from orchestrator.errors import Conflict, NotFound
-from orchestrator.payments.attempt import IN_FLIGHT, AttemptStatus
+from orchestrator.payments.attempt import IN_FLIGHT
 from orchestrator.payments.begin import Beginning, ChainAddressing, find_offer, is_chain
+from orchestrator.payments.closing import Closed, Closing
 from orchestrator.payments.finder import AttemptAt
 from orchestrator.payments.outcome import RailCalls
-from orchestrator.payments.payment import Fact
-from orchestrator.payments.story import Story
-from orchestrator.payments.watch import reference_of
 from orchestrator.payments.wire_json import order_from_json
 
 CLOSE_ROUNDS_MAX = 3
@@ -34,6 +32,7 @@ class Selection:
     """Turns an offer into an attempt."""
 
     calls: RailCalls
+    closing: Closing
     reads: Reads
     screening: ScreeningPolicy
     public_url: str
@@ -59,7 +58,7 @@ class Selection:
             answer = (await self.calls.writer.submit(beginning.unit())).answer
             if "close" in answer:
                 for attempt in answer["close"]:
-                    await self._close(AttemptAt.of_row(attempt), attempt)
+                    _go_on(await self.closing.close(attempt))
                 continue
             attempt = answer.get("attempt")
             if attempt is not None:
@@ -79,56 +78,6 @@ class Selection:
         if row is None:
             raise NotFound("session_not_found", f"no checkout session {session_id}")
         return row
-
-    async def _close(self, found: AttemptAt, attempt: Row) -> None:
-        """Get the rail's word that an attempt brings no money any more; or supersede what cannot be taken back."""
-        adapter = self.calls.rails[found.rail, found.account]
-        if attempt["rail_reference"] is None and attempt["status"] in IN_FLIGHT:
-            raise Conflict(
-                "payment_unknown", "the first payment is still being asked about at its rail: try again soon"
-            )
-        try:
-            outcome = await adapter.cancel_payment(reference_of(attempt))
-        except RailError as error:
-            raise Conflict(
-                "payment_in_progress", f"the open payment cannot be closed now ({error}): try again"
-            ) from None
-        match outcome:
-            case CancelOutcome.CANCELED:
-                event_id, kind = f"{found.attempt_id}:canceled", RailEventKind.CANCELED
-                await self.calls.confirmation.apply(
-                    RailEvent(
-                        rail=found.rail, account=found.account, mode=Mode(found.mode), event_id=event_id, kind=kind,
-                        attempt_id=found.attempt_id, rail_reference=attempt["rail_reference"],
-                        occurred_at=self.calls.clock.now(),
-                    )
-                )  # fmt: skip
-            case CancelOutcome.TOO_LATE:
-                for event in await adapter.fetch_status(reference_of(attempt)):
-                    await self.calls.confirmation.apply(event)
-                raise Conflict("payment_made", "the first payment has been made: look at it before paying again")
-            case CancelOutcome.CANNOT:
-                await self._supersede(found)
-
-    async def _supersede(self, found: AttemptAt) -> None:
-        """Let an attempt go that cannot be taken back; it is watched on, and money that comes is credited."""
-        merchant = found.merchant_id
-        locks = (row_lock("attempt", merchant, found.attempt_id), row_lock("payment", merchant, found.payment_id))
-
-        def decide(view: View, changes: Changes) -> dict[str, Any]:
-            attempt = view.one("attempt", merchant, found.attempt_id)
-            payment = view.one("payment", merchant, found.payment_id)
-            assert attempt is not None
-            assert payment is not None
-            if attempt["status"] in IN_FLIGHT:
-                status = AttemptStatus.SUPERSEDED.value
-                changes.update("attempt", (merchant, found.attempt_id), status=status, updated_us=view.now_us)
-                story = Story(payment, changes, view.now_us)
-                story.tell(Fact.SUPERSEDED, attempt_id=found.attempt_id)
-                story.write()
-            return {}
-
-        await self.calls.writer.submit(Unit(merchant, found.mode, None, locks, decide))
 
     async def _state(self, merchant_id: str, payment_id: str, attempt_id: str) -> Mapping[str, Any]:
         payments, attempts = table_of(Payment), table_of(Attempt)
@@ -153,3 +102,16 @@ class Selection:
         if session["suggested_offer"]:
             answer["suggested_offer"] = session["suggested_offer"]
         return answer
+
+
+def _go_on(closed: Closed) -> None:
+    """Let the next attempt start only where the old one can bring no money. Raises Conflict."""
+    match closed:
+        case Closed.CLOSED:
+            return
+        case Closed.PAID:
+            raise Conflict("payment_made", "the first payment has been made: look at it before paying again")
+        case Closed.IN_DOUBT:
+            raise Conflict("payment_in_doubt", "the first payment cannot be closed at its rail now: try again soon")
+        case _:
+            assert_never(closed)

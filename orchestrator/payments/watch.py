@@ -8,7 +8,7 @@ sent again under the same key while the rail keeps the key.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -33,6 +33,8 @@ AFTER_EXPIRY_US = 24 * 3600 * 1_000_000
 """How long an attempt on a chain is still matched to its payment after its price expired."""
 UNKNOWN_CHECKS_MAX = 20
 """After so many checks without an answer a person is asked; the checks go on."""
+PENDING_CHECKS_MAX = 35
+"""About a day of checks: the rail says it is paid or being paid, and its word of money never came (a lost webhook)."""
 _UNANSWERED = (AttemptStatus.SENT.value, AttemptStatus.OUTCOME_UNKNOWN.value)
 
 _log = structlog.get_logger("watch")
@@ -47,6 +49,15 @@ class WatchPolicy:
 
     def next_us(self, now_us: int, checks: int) -> int:
         return now_us + int(min(self.first_s * 2 ** min(checks, 30), self.last_s) * 1_000_000)
+
+
+def _overdue(status: str, checks: int) -> str | None:
+    """Return why a person is to be asked about an attempt at this check, once each."""
+    if checks == UNKNOWN_CHECKS_MAX and status in _UNANSWERED:
+        return "outcome_unknown_too_long"
+    if checks == PENDING_CHECKS_MAX and status == AttemptStatus.PENDING.value:
+        return "pending_too_long"
+    return None
 
 
 def reference_of(attempt: Row) -> PaymentReference:
@@ -66,6 +77,8 @@ class SettlementWatch:
     calls: RailCalls
     reads: Reads
     policy: WatchPolicy
+    nudged: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a check was made due: the worker need not wait for its next look."""
 
     async def run_once(self) -> int:
         """Check what is due; return how many were checked."""
@@ -123,9 +136,10 @@ class SettlementWatch:
             next_us = self.policy.next_us(view.now_us, attempt["checks"])
             checks = attempt["checks"] + 1
             changes.update("attempt", (merchant, attempt_id), checks=checks, next_check_us=next_us)
-            if checks == UNKNOWN_CHECKS_MAX and attempt["status"] in _UNANSWERED:
+            reason = _overdue(attempt["status"], checks)
+            if reason is not None:
                 ask_a_person(
-                    view, changes, merchant, row["mode"], reason="outcome_unknown_too_long", subject=attempt_id,
+                    view, changes, merchant, row["mode"], reason=reason, subject=attempt_id,
                     payment_id=row["payment_id"], evidence={"checks": checks, "rail": row["rail"]},
                 )  # fmt: skip
             return {"mine": True}

@@ -1,0 +1,1 @@
+"""The command ``crossrail``: one file per group of commands."""

@@ -1,0 +1,70 @@
+"""Who works in a running service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from adapters.base import ScansChain
+from orchestrator.events.delivery import DeliveryPolicy
+from orchestrator.events.targets import TargetPolicy
+from orchestrator.services import Services
+from orchestrator.workers.chain_watch import ChainWatch
+from orchestrator.workers.delivery import DeliveryWorker
+from orchestrator.workers.supervisor import PeriodicWorker, Worker
+
+INBOX_POLL_S = 1.0
+WATCH_POLL_S = 0.5
+EXPIRY_POLL_S = 1.0
+RATES_POLL_S = 60.0
+CHAIN_POLL_SHARE = 0.5
+"""Of a chain's block time: how long to wait before asking for the next block."""
+
+
+def workers(services: Services) -> list[Worker]:
+    """Return every worker of this process. All of them may run in several processes at once."""
+    roster: list[Worker] = [
+        PeriodicWorker("inbox", INBOX_POLL_S, _more(services.inbox.run_once), services.inbox.arrived),
+        PeriodicWorker("settlement", WATCH_POLL_S, _more(services.watch.run_once), services.watch.nudged),
+        PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
+        PeriodicWorker("rates", RATES_POLL_S, _rates(services)),
+        DeliveryWorker(
+            services.writer,
+            services.reads,
+            services.clock,
+            policy=DeliveryPolicy(time_scale=services.settings.webhooks.retry_scale),
+            targets=TargetPolicy(allow_private=services.settings.webhooks.allow_private_networks),
+        ),
+    ]
+    for (rail, account), adapter in services.rails.items():
+        if isinstance(adapter, ScansChain):
+            watch = ChainWatch(adapter, adapter, services.deposits, services.reads, services.health)
+            every_s = max(0.05, adapter.block_seconds * CHAIN_POLL_SHARE)
+            roster.append(PeriodicWorker(f"chain:{rail}/{account}", every_s, _once(watch.run_once)))
+    return roster
+
+
+def _more(run_once: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[bool]]:
+    """Look again at once while there was something to do."""
+
+    async def action() -> bool:
+        return await run_once() > 0
+
+    return action
+
+
+def _once(run_once: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[bool]]:
+    async def action() -> bool:
+        await run_once()
+        return False
+
+    return action
+
+
+def _rates(services: Services) -> Callable[[], Awaitable[bool]]:
+    async def action() -> bool:
+        async with asyncio.timeout(60):
+            await services.pricer.market.refresh(services.clock.now())
+        return False
+
+    return action
