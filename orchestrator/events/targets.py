@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from orchestrator.errors import Invalid
 URL_LENGTH_MAX: Final = 2048
 RESOLVE_TIMEOUT_S: Final = 5
 RESOLVER_THREADS: Final = 32
+_FIGURES: Final = re.compile(r"\d+|0[xX][0-9a-fA-F]*")
+"""A last label like this makes the name an address for some libraries (127.1, 0x7f000001) and a name for others."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -78,6 +81,8 @@ def check_url(text: str, policy: TargetPolicy) -> URL:
     if url.user is not None or url.password is not None or url.fragment:
         raise _invalid("url_is_malformed", "a URL without user, password and fragment; deliveries are signed")
     literal = literal_address(host)
+    if literal is None and _FIGURES.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        raise _invalid("url_is_malformed", "an address is written whole: four numbers, or IPv6 in brackets")
     if literal is not None:
         try:
             check_address(literal, url.scheme, policy)

@@ -57,10 +57,13 @@ class Slots:
             free = 1 - self._busy.get(endpoint_id, 0)
         return max(0, min(free, self.free_total()))
 
-    def full(self) -> list[str]:
+    def full(self) -> set[str]:
         """Return the endpoints that get nothing now."""
-        candidates = self._failing if self._failing_busy() >= self._failing_total else self._busy
-        return [endpoint_id for endpoint_id in {**candidates, **self._busy} if self.free(endpoint_id) == 0]
+        full = set(self._failing) if self._failing_busy() >= self._failing_total else set()
+        for endpoint_id, busy in self._busy.items():
+            if busy >= (1 if endpoint_id in self._failing else self._per_endpoint):
+                full.add(endpoint_id)
+        return full
 
     def take(self, endpoint_id: str) -> None:
         self._busy[endpoint_id] = self._busy.get(endpoint_id, 0) + 1
@@ -97,6 +100,7 @@ class DeliveryWorker:
         self._targets = targets
         self._slots = Slots(policy.per_endpoint, policy.total)
         self._wake = asyncio.Event()
+        self._trouble = False
 
     async def run(self, stop: asyncio.Event) -> None:
         self._slots = Slots(self._policy.per_endpoint, self._policy.total)
@@ -117,17 +121,16 @@ class DeliveryWorker:
     ) -> None:
         while not stop.is_set():
             self._wake.clear()
+            self._trouble = False
             beat()
-            more = await self._fan_out()
+            await self._fan_out()
             for job, event in await self._claim():
-                self._slots.take(job.endpoint_id)
                 task = group.create_task(self._deliver(sender, job, event))
                 sending.add(task)
                 task.add_done_callback(sending.discard)
-                more = True  # there may be others whose time has come
             await asyncio.sleep(ROUND_S_MIN)
-            if not more:
-                await pause(stop, self._policy.poll_s, self._wake)
+            # What this round wrote woke us already, and there may be more; a unit that failed is not tried in haste.
+            await pause(stop, self._policy.poll_s, None if self._trouble else self._wake)
 
     async def _wind_up(self, sending: set[asyncio.Task[None]]) -> None:
         """Let what is under way end; what does not is sent again when its lease is over."""
@@ -136,31 +139,28 @@ class DeliveryWorker:
             for task in late:
                 task.cancel()
 
-    async def _fan_out(self) -> bool:
-        """Make deliveries of new events. True: there was as much as fits into one unit."""
+    async def _fan_out(self) -> None:
         backlogs = await delivery.backlogs(self._reads)
         await self._submit([delivery.fan_out(backlog) for backlog in backlogs])
-        return any(len(backlog.events) >= delivery.FAN_OUT_EVENTS_MAX for backlog in backlogs)
 
     async def _claim(self) -> list[tuple[Job, Row]]:
         """Take what is due, as far as there are slots, and read its events."""
         free = self._slots.free_total()
         if not free:
             return []
-        waiting = await delivery.due(self._reads, self._clock.now_us(), without=self._slots.full(), limit=free)
-        by_endpoint: dict[str, list[Due]] = {}
-        for one in waiting:
-            mine = by_endpoint.setdefault(one.endpoint_id, [])
-            if len(mine) < self._slots.free(one.endpoint_id):
-                mine.append(one)
-        wanted = [mine for mine in by_endpoint.values() if mine]
-        answers = await self._submit([delivery.claim(mine, int(self._policy.lease_s * 1_000_000)) for mine in wanted])
-        jobs = [
-            job
-            for mine, applied in zip(wanted, answers, strict=True)
-            if applied is not None
-            for job in delivery.jobs_of(mine[0], applied.answer)
-        ]
+        wanted: dict[str, list[Due]] = {}
+        for one in await delivery.due(self._reads, self._clock.now_us(), without=self._slots.full(), limit=free):
+            if self._slots.free(one.endpoint_id):
+                self._slots.take(one.endpoint_id)
+                wanted.setdefault(one.endpoint_id, []).append(one)
+        lease_us = int(self._policy.lease_s * 1_000_000)
+        answers = await self._submit([delivery.claim(mine, lease_us) for mine in wanted.values()])
+        jobs: list[Job] = []
+        for mine, applied in zip(wanted.values(), answers, strict=True):
+            taken = [] if applied is None else delivery.jobs_of(mine[0], applied.answer)
+            jobs += taken
+            for _ in range(len(mine) - len(taken)):
+                self._slots.give_back(mine[0].endpoint_id)
         events = await delivery.events_of(self._reads, jobs)
         return [(job, events[job.merchant_id, job.mode, job.sequence]) for job in jobs]
 
@@ -174,6 +174,7 @@ class DeliveryWorker:
                 continue
             if not isinstance(result, Exception):
                 raise result
+            self._trouble = True
             _log.error("delivery_unit_failed", merchant=unit.merchant_id, error=repr(result))
             applied.append(None)
         return applied

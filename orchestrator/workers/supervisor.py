@@ -110,7 +110,7 @@ class Supervisor:
             life.running = True
             try:
                 await worker.run(stop)
-            except Exception:
+            except Exception:  # noqa: BLE001  # whatever fell, the other workers live on and this one starts again
                 _log.exception("worker_crashed", worker=worker.name)
             else:
                 if stop.is_set():
