@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def lint(*, file: FileArgument = None, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False) -> None:
     """Check the configuration and its rules, embedded tests included; every problem with file, line and column."""
     try:
-        loaded = run(_load(file or config))
+        loaded = run(load_all(file or config))
     except ConfigInvalid as invalid:
         if json_:
             print_json({"ok": False, "problems": [_problem(problem) for problem in invalid.problems]})
@@ -60,7 +60,7 @@ def test(*, file: FileArgument = None, config: ConfigOption = DEFAULT_CONFIG, js
     """Run the tests that stand beside the rules."""
     document_path = file or config
     try:
-        loaded = run(_load(document_path))
+        loaded = run(load_all(document_path))
     except ConfigInvalid as invalid:
         if json_:
             print_json({"ok": False, "problems": [_problem(problem) for problem in invalid.problems]})
@@ -96,7 +96,7 @@ def explain(
         print(render(stored, ruleset))
 
 
-async def _load(path: Path) -> Loaded:
+async def load_all(path: Path) -> Loaded:
     import aiohttp
 
     from orchestrator import bootstrap
@@ -123,7 +123,7 @@ async def _decide(path: Path, country: str, amount: str, currency: str | None, c
         money = Money.parse(amount, WALLET_USD)
     except MoneyError as error:
         raise Failure(f"--amount: {error}", 2) from None
-    loaded = await _load(path)
+    loaded = await load_all(path)
     now = SystemClock().now()
     market = loaded.settings.market()
     await market.refresh(now)

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,16 +58,16 @@ class Service:
         *,
         with_api: bool = True,
         with_workers: bool = True,
-        environment: Mapping[str, str] | None = None,
+        **service: str,
     ) -> Service:
-        """Read, check and migrate. Raises ConfigInvalid; Failure where a port is taken."""
+        """Read, check and migrate; ``service`` replaces fields of that block. Raises ConfigInvalid, Failure."""
         configure_logs()
-        wanted = dict(os.environ if environment is None else environment)
+        wanted = dict(os.environ)
         chosen = port if port is not None else 8080
         wanted.setdefault("CROSSRAIL_PUBLIC_URL", f"http://127.0.0.1:{chosen}")
         settings, document = settings_file.load(config, wanted)
-        if port is not None:
-            settings = settings.model_copy(update={"service": settings.service.model_copy(update={"port": port})})
+        changed = {**service, **({} if port is None else {"port": port})}
+        settings = settings.model_copy(update={"service": settings.service.model_copy(update=changed)})
         if with_api:
             for number in (settings.service.port, settings.service.port + 1):
                 _assert_free(settings.service.host, number)
@@ -93,7 +92,7 @@ class Service:
                 if show is not None:
                     from orchestrator.cli.welcome import welcome
 
-                    group.create_task(welcome(services, play_buyers=show.play_buyers), name="welcome")
+                    group.create_task(welcome(services, play_buyers_once=show.play_buyers), name="welcome")
                 else:
                     print(f"crossrail listens on {services.settings.service.public_url}", flush=True)
                 await stop.wait()

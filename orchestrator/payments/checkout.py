@@ -165,7 +165,7 @@ class _Quoting:
     quotes: dict[tuple[str, int], Quote] = field(default_factory=dict)
 
     def offer(self, choice: Choice) -> Offer | None:
-        """Price one choice; None where its rate went away since the decision."""
+        """Price one choice; None where its rate went away, or fees and spread push it over the rail's limits."""
         quote: Quote | None = None
         rate = _PAR
         if choice.currency != WALLET_USD.code:
@@ -175,13 +175,16 @@ class _Quoting:
                 return None
             rate = Rate(quote.mid, quote.spread_bps)
         fees = self.pricer.fees(choice.rail, choice.account, choice.method)
+        priced = price(self.amount, fees, rate, display_asset(choice.currency))
+        if not _within_limits(choice, priced.total):
+            return None
         return Offer(
             id=new_id("off"),
             method=choice.method,
             rail=choice.rail,
             account=choice.account,
             flow=choice.capability.flow.value,
-            price=price(self.amount, fees, rate, display_asset(choice.currency)),
+            price=priced,
             quote_id=None if quote is None else quote.id,
             quote=None if quote is None else quote_shown(quote),
             expected_seconds=choice.capability.expected_seconds,
@@ -197,6 +200,13 @@ class _Quoting:
                 ttl_seconds=self.ttl_s,
             )  # fmt: skip
         return found
+
+
+def _within_limits(choice: Choice, total: Money) -> bool:
+    """Hold the final charge against the rail's limits: routing knew only its mid value."""
+    low = choice.capability.amount_min.get(choice.currency)
+    high = choice.capability.amount_max.get(choice.currency)
+    return (low is None or low <= total) and (high is None or total <= high)
 
 
 _PAR: Final = Rate(mid=Fraction(1), spread_bps=0)

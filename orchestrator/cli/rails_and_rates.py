@@ -1,0 +1,177 @@
+"""``crossrail rates``, ``crossrail addresses``: what money is worth, and where customers pay tokens to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.console import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    Failure,
+    JsonOption,
+    print_fields,
+    print_json,
+    print_table,
+    run,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from rates.market import Market
+
+BaseOption = Annotated[str, typer.Option(help="From this currency.")]
+
+
+def register(app: typer.Typer) -> None:
+    rates = typer.Typer(help="Exchange rates: sources, mids, quotes.", no_args_is_help=True)
+    rates.command("show")(show)
+    rates.command("quote")(quote)
+    app.add_typer(rates, name="rates")
+    addresses = typer.Typer(help="Deposit addresses.", no_args_is_help=True)
+    addresses.command("derive")(derive)
+    app.add_typer(addresses, name="addresses")
+
+
+async def _market(config: ConfigOption) -> Market:
+    from orchestrator.clock import SystemClock
+
+    settings, _ = settings_of(config)
+    market = settings.market()
+    await market.refresh(SystemClock().now())
+    return market
+
+
+def show(
+    *,
+    currency: Annotated[list[str] | None, typer.Argument(help="Currencies; without any: the sources.")] = None,
+    base: BaseOption = "USD",
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Show what the sources say, or the agreed mid of currencies with its sources."""
+    from orchestrator.clock import SystemClock
+    from rates.errors import RateError
+
+    market = run(_market(config))
+    now = SystemClock().now()
+    if not currency:
+        rows = [
+            {
+                "source": one.name,
+                "rates": one.rates_count,
+                "newest": one.newest_as_of.isoformat() if one.newest_as_of else None,
+                "error": one.error,
+            }
+            for one in market.statuses()
+        ]
+        if json_:
+            print_json({"sources": rows})
+        else:
+            print_table(("source", "rates", "newest", "error"), [[row[n] or "" for n in row] for row in rows])
+        return
+    found, missing = [], []
+    for code in currency:
+        try:
+            mid = market.mid(base.upper(), code.upper(), now)
+        except RateError as error:
+            missing.append({"currency": code.upper(), "reason": str(error)})
+            continue
+        sources = [{"source": one.source, "as_of": one.as_of.isoformat()} for one in mid.sources]
+        found.append({"currency": mid.quote, "mid": _decimal(mid.rate), "as_of": mid.as_of.isoformat(),
+                      "sandbox": mid.sandbox_as_of is not None, "sources": sources})  # fmt: skip
+    if json_:
+        print_json({"base": base.upper(), "rates": found, "missing": missing})
+    else:
+        print_table(
+            ("currency", f"1 {base.upper()} =", "as of", "sources"),
+            [
+                [one["currency"], one["mid"], one["as_of"], ", ".join(s["source"] for s in one["sources"])]
+                for one in found
+            ],
+        )
+        for one in missing:
+            print(f"{one['currency']}: {one['reason']}")
+    if missing:
+        raise Failure(f"no rate for {', '.join(one['currency'] for one in missing)}")
+
+
+def _decimal(rate: object) -> str:
+    from fractions import Fraction
+
+    from rates.agreement import decimal_text
+
+    assert isinstance(rate, Fraction)
+    return decimal_text(rate)
+
+
+def quote(
+    *,
+    currency: Annotated[str, typer.Argument(help="What the buyer pays in.")],
+    amount: Annotated[str, typer.Argument(help="USD to be converted.")],
+    method: Annotated[str | None, typer.Option(help="Spreads may differ by method.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Convert USD at today's mid and the corridor's spread, without fees. Nothing is stored."""
+    from orchestrator.clock import SystemClock
+    from rates.errors import RateError
+    from rates.money import WALLET_USD, Money, MoneyError, Rounding
+    from rates.quote import make_quote
+    from rates.spread import SpreadTable
+
+    settings, document = settings_of(config)
+    now = SystemClock().now()
+    pricing = document.at(("routing", "pricing")) or []
+    try:
+        usd = Money.parse(amount, WALLET_USD)
+        market = run(_market(config))
+        spread_bps = SpreadTable.from_config(pricing).spread_bps("USD", currency.upper(), method)
+        made = make_quote(
+            quote_id="quo_preview", session_id="cs_preview", mid=market.mid("USD", currency.upper(), now),
+            spread_bps=spread_bps, now=now, ttl_seconds=settings.checkout.session_ttl_s,
+        )  # fmt: skip
+        price = made.convert(usd, Rounding.UP)
+    except MoneyError as error:
+        raise Failure(str(error), 2) from None
+    except RateError as error:
+        raise Failure(str(error)) from None
+    answer = {
+        "amount": amount,
+        "price": {"amount": price.decimal(price.asset.scale), "currency": price.asset.code},
+        "mid": made.to_json()["mid"],
+        "rate": made.to_json()["rate"],
+        "spread_bps": made.spread_bps,
+        "as_of": made.as_of.isoformat(),
+        "sandbox": made.sandbox,
+    }
+    if json_:
+        print_json(answer)
+    else:
+        print_fields({**answer, "price": f"{price.decimal(price.asset.scale)} {price.asset.code}"})
+
+
+def derive(
+    *,
+    rail: Annotated[str, typer.Argument(help="tron or evm.")],
+    start: Annotated[int, typer.Option(min=0, help="First index.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 10,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Derive deposit addresses from the configured xpub again, for an audit."""
+    from adapters.base import ScansChain
+    from orchestrator.cli.rules import load_all
+
+    loaded = run(load_all(config))
+    scanner = next(
+        (one for (name, _), one in loaded.rails.items() if name == rail and isinstance(one, ScansChain)), None
+    )
+    if scanner is None:
+        raise Failure(f"config.yaml has no chain rail {rail!r}", 2)
+    rows = [(index, scanner.show_address(scanner.derive_address(index))) for index in range(start, start + count)]
+    if json_:
+        print_json([{"index": index, "address": address} for index, address in rows])
+    else:
+        print_table(("index", "address"), rows)
