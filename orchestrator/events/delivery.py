@@ -168,8 +168,10 @@ def _new(endpoint: Row, sequence: int, event_id: str, now_us: int) -> Row:
 # --- claiming ---------------------------------------------------------------------------------------------------------
 
 
-async def due(reads: Reads, now_us: int, *, without: Collection[str], limit: int) -> list[Due]:
-    """Return deliveries whose time has come, those that have waited longest first."""
+async def due(
+    reads: Reads, now_us: int, *, without: Collection[str], limit: int, only: Collection[str] | None = None
+) -> list[Due]:
+    """Return deliveries whose time has come, longest waiting first: not to some endpoints, or to some only."""
     query = (
         select(_delivery.c.merchant_id, _delivery.c.endpoint_id, _delivery.c.mode, _delivery.c.sequence)
         # In figures, not as a parameter: a partial index serves only a query that says its condition.
@@ -179,6 +181,8 @@ async def due(reads: Reads, now_us: int, *, without: Collection[str], limit: int
     )
     if without:
         query = query.where(_delivery.c.endpoint_id.not_in(list(without)))
+    if only is not None:
+        query = query.where(_delivery.c.endpoint_id.in_(list(only)))
     return [Due(**row) for row in await reads.all(query)]
 
 

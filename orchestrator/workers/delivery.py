@@ -23,7 +23,8 @@ from orchestrator.workers.supervisor import beat, pause
 
 ROUND_S_MIN: Final = 0.02
 """A busy writer commits hundreds of times a second; looking for events so often would cost more than it brings."""
-FAILING_KEPT_MAX: Final = 5000
+BUSY_ROUND_S_MIN: Final = 0.003
+PROVEN_KEPT_MAX: Final = 5000
 
 _log = structlog.get_logger("delivery")
 _attempts = Counter("crossrail_delivery_attempts", "Attempts to deliver an event, by what came of it", ["result"])
@@ -32,38 +33,42 @@ _seconds = Histogram("crossrail_delivery_seconds", "From the event's commit to i
 
 
 class Slots:
-    """How many requests may be under way: in all, per endpoint, and for endpoints that failed last time.
+    """How many requests may be under way: in all, per endpoint, and for endpoints that did not answer last time.
 
-    An endpoint that hangs holds each of its slots for the whole time-out, so after one failure it gets a single one
-    until it answers again, and all such endpoints together get half: the others always find room.
+    An endpoint that hangs holds each of its slots for the whole time-out. So one that has not proven itself since we
+    started, or failed last time, gets a single slot until it answers, and all such endpoints together get half: those
+    that answer always find room.
     """
 
     def __init__(self, per_endpoint: int, total: int) -> None:
         self._per_endpoint = per_endpoint
         self._total = total
-        self._failing_total = max(1, total // 2)
+        self._doubtful_total = max(1, total // 2)
         self._busy: dict[str, int] = {}
-        self._failing: dict[str, None] = {}
+        self._proven: dict[str, None] = {}
 
     def free_total(self) -> int:
         return self._total - sum(self._busy.values())
 
     def free(self, endpoint_id: str) -> int:
-        if endpoint_id not in self._failing:
-            free = self._per_endpoint - self._busy.get(endpoint_id, 0)
-        elif self._failing_busy() >= self._failing_total:
-            free = 0
+        busy = self._busy.get(endpoint_id, 0)
+        if endpoint_id in self._proven:
+            free = self._per_endpoint - busy
         else:
-            free = 1 - self._busy.get(endpoint_id, 0)
+            free = 0 if self._doubtful_busy() >= self._doubtful_total else 1 - busy
         return max(0, min(free, self.free_total()))
 
     def full(self) -> set[str]:
-        """Return the endpoints that get nothing now."""
-        full = set(self._failing) if self._failing_busy() >= self._failing_total else set()
-        for endpoint_id, busy in self._busy.items():
-            if busy >= (1 if endpoint_id in self._failing else self._per_endpoint):
-                full.add(endpoint_id)
-        return full
+        """Return the endpoints that have all that each may have."""
+        return {
+            endpoint_id
+            for endpoint_id, busy in self._busy.items()
+            if busy >= (self._per_endpoint if endpoint_id in self._proven else 1)
+        }
+
+    def only(self) -> set[str] | None:
+        """Return the endpoints that alone may get something now; None: any."""
+        return {*self._proven} if self._doubtful_busy() >= self._doubtful_total else None
 
     def take(self, endpoint_id: str) -> None:
         self._busy[endpoint_id] = self._busy.get(endpoint_id, 0) + 1
@@ -74,15 +79,14 @@ class Slots:
             del self._busy[endpoint_id]
 
     def answered(self, endpoint_id: str, delivered: bool) -> None:
+        self._proven.pop(endpoint_id, None)
         if delivered:
-            self._failing.pop(endpoint_id, None)
-            return
-        self._failing[endpoint_id] = None
-        if len(self._failing) > FAILING_KEPT_MAX:
-            del self._failing[next(iter(self._failing))]
+            self._proven[endpoint_id] = None
+            if len(self._proven) > PROVEN_KEPT_MAX:
+                del self._proven[next(iter(self._proven))]
 
-    def _failing_busy(self) -> int:
-        return sum(count for endpoint_id, count in self._busy.items() if endpoint_id in self._failing)
+    def _doubtful_busy(self) -> int:
+        return sum(count for endpoint_id, count in self._busy.items() if endpoint_id not in self._proven)
 
 
 class DeliveryWorker:
@@ -124,11 +128,12 @@ class DeliveryWorker:
             self._trouble = False
             beat()
             await self._fan_out()
-            for job, event in await self._claim():
+            claimed = await self._claim()
+            for job, event in claimed:
                 task = group.create_task(self._deliver(sender, job, event))
                 sending.add(task)
                 task.add_done_callback(sending.discard)
-            await asyncio.sleep(ROUND_S_MIN)
+            await asyncio.sleep(BUSY_ROUND_S_MIN if claimed else ROUND_S_MIN)
             # What this round wrote woke us already, and there may be more; a unit that failed is not tried in haste.
             await pause(stop, self._policy.poll_s, None if self._trouble else self._wake)
 
@@ -149,7 +154,10 @@ class DeliveryWorker:
         if not free:
             return []
         wanted: dict[str, list[Due]] = {}
-        for one in await delivery.due(self._reads, self._clock.now_us(), without=self._slots.full(), limit=free):
+        waiting = await delivery.due(
+            self._reads, self._clock.now_us(), without=self._slots.full(), only=self._slots.only(), limit=free
+        )
+        for one in waiting:
             if self._slots.free(one.endpoint_id):
                 self._slots.take(one.endpoint_id)
                 wanted.setdefault(one.endpoint_id, []).append(one)

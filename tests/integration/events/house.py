@@ -50,6 +50,7 @@ class Receiver:
     got: list[Received] = field(default_factory=list)
     answers: dict[str, list[int | str]] = field(default_factory=dict)
     always: dict[str, int | str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
     _grew: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -78,9 +79,9 @@ class Receiver:
         if answer == "hang":
             await self._closing.wait()
             return web.Response(status=500)
-        if answer == 302:
-            return web.Response(status=302, headers={"Location": self.url("elsewhere")})
-        return web.Response(status=int(answer))
+        if answer == 307:
+            return web.Response(status=307, headers={"Location": self.url("elsewhere")})
+        return web.Response(status=int(answer), headers=self.headers)
 
 
 @asynccontextmanager

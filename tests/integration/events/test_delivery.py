@@ -181,7 +181,7 @@ async def test_gone_ends_the_endpoint(house: House, shop: Receiver) -> None:
 
 async def test_a_redirect_is_not_followed_and_counts_as_a_failure(house: House, shop: Receiver) -> None:
     await house.endpoint(shop.url("hook"))
-    shop.always["hook"] = 302
+    shop.always["hook"] = 307  # a client that follows it posts again
     async with house.delivering(replace(QUICK, retry_after_s=(1,))):
         await house.happen()
         [row] = await house.until_no_delivery_waits()
@@ -231,6 +231,47 @@ async def test_hundred_events_arrive_in_order_while_another_endpoint_hangs(house
         await shop.until_count("hook", 100, timeout_s=20)
         assert len(shop.at("hanging")) == 1
     assert sequences(shop.at("hook")) == list(range(1, 101))
+
+
+async def test_endpoints_that_hang_leave_room_for_those_that_answer(house: House, shop: Receiver) -> None:
+    """More of them than there are requests at a time."""
+    for number in range(12):
+        await house.endpoint(shop.url(f"hanging{number}"))
+        shop.always[f"hanging{number}"] = "hang"
+    await house.endpoint(shop.url("hook"))
+    policy = replace(QUICK, per_endpoint=2, total=8, timeout_s=0.5, lease_s=20, retry_after_s=(900,) * 9)
+    async with house.delivering(policy):
+        await house.happen(1)
+        await shop.until_count("hook", 1)  # it may have waited for its turn once; from now on it is known to answer
+        await house.happen(20)
+        began = asyncio.get_running_loop().time()
+        got = await shop.until_count("hook", 21, timeout_s=20)
+        assert got[-1].at - began < 1.5
+        busiest = max(len(shop.at(f"hanging{number}")) for number in range(12))
+    assert busiest <= 5, "one at a time, half a second each"
+
+
+async def test_a_receiver_may_ask_for_more_time(house: House, shop: Receiver) -> None:
+    await house.endpoint(shop.url("hook"))
+    shop.answers["hook"] = [429]
+    shop.headers["Retry-After"] = "1"
+    async with house.delivering():
+        await house.happen()
+        first, second = await shop.until_count("hook", 2)
+        await house.until_no_delivery_waits()
+    assert second.at - first.at >= 0.99
+
+
+async def test_events_are_read_in_pages_either_way(house: House) -> None:
+    await house.happen(5)
+
+    async def page(after: int = 0, *, back: bool = False) -> list[int]:
+        rows = await list_events(house.reads, MERCHANT, "test", after=after, limit=2, newest_first=back)
+        return [row["sequence"] for row in rows]
+
+    assert [await page(), await page(2), await page(4)] == [[1, 2], [3, 4], [5]]
+    assert [await page(back=True), await page(4, back=True)] == [[5, 4], [3, 2]]
+    assert await list_events(house.reads, MERCHANT, "live") == []
 
 
 async def test_many_events_at_once_each_arrive_once(house: House, shop: Receiver) -> None:
