@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from rates.errors import NoRate, SourcesDisagree, StaleRate, TooFewSources
 from rates.policy import MarketPolicy
@@ -153,6 +154,7 @@ def _told(one: Candidate, fresh: Sequence[Candidate]) -> str:
     return f"{decimal_text(one.rate.rate)} as of {one.rate.as_of:%Y-%m-%d %H:%M}{f', {apart}' if apart else ''}"
 
 
+@lru_cache(maxsize=4096)
 def decimal_text(rate: Fraction, digits: int = 10) -> str:
     """Show a rate to people, rounded to so many significant digits. Not for sums: those use the fraction."""
     context = Context(prec=digits)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 from rates.agreement import BPS, decimal_text
@@ -116,17 +117,7 @@ class Quote:
             "rate": decimal_text(self.rate),
             "rate_exact": str(self.rate),
             "as_of": _written(self.as_of),
-            "sources": [
-                {
-                    "source": one.source,
-                    "base": one.base,
-                    "quote": one.quote,
-                    "rate": decimal_text(one.rate),
-                    "rate_exact": str(one.rate),
-                    "as_of": _written(one.as_of),
-                }
-                for one in self.sources
-            ],
+            "sources": [dict(_source_shown(one)) for one in self.sources],
             "created_at": _written(self.created_at),
             "expires_at": _written(self.expires_at),
             "sandbox": self.sandbox,
@@ -194,13 +185,33 @@ def make_quote(
         quote=local,
         mid=mid.rate,
         spread_bps=spread_bps,
-        rate=mid.rate * Fraction(BPS + spread_bps, BPS),
+        rate=_with_spread(mid.rate, spread_bps),
         as_of=mid.as_of,
         sources=mid.sources,
         created_at=now,
         expires_at=now + timedelta(seconds=ttl_seconds),
         sandbox=mid.sandbox_as_of is not None,
     )
+
+
+# The same few mids make thousands of quotes a second between two refreshes: what depends on them alone is kept.
+
+
+@lru_cache(maxsize=4096)
+def _with_spread(mid: Fraction, spread_bps: int) -> Fraction:
+    return mid * Fraction(BPS + spread_bps, BPS)
+
+
+@lru_cache(maxsize=4096)
+def _source_shown(one: SourceRate) -> Mapping[str, str]:
+    return {
+        "source": one.source,
+        "base": one.base,
+        "quote": one.quote,
+        "rate": decimal_text(one.rate),
+        "rate_exact": str(one.rate),
+        "as_of": _written(one.as_of),
+    }
 
 
 def _exchange(

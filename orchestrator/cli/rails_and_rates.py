@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,7 +57,7 @@ def show(
     market = run(_market(config))
     now = SystemClock().now()
     if not currency:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "source": one.name,
                 "rates": one.rates_count,
@@ -71,7 +71,8 @@ def show(
         else:
             print_table(("source", "rates", "newest", "error"), [[row[n] or "" for n in row] for row in rows])
         return
-    found, missing = [], []
+    found: list[dict[str, Any]] = []
+    missing: list[dict[str, str]] = []
     for code in currency:
         try:
             mid = market.mid(base.upper(), code.upper(), now)

@@ -162,18 +162,18 @@ class _Quoting:
     amount: Money
     now: datetime
     ttl_s: int
-    quotes: dict[tuple[str, int], Quote] = field(default_factory=dict)
+    quotes: dict[tuple[str, int], StoredQuote] = field(default_factory=dict)
 
     def offer(self, choice: Choice) -> Offer | None:
         """Price one choice; None where its rate went away, or fees and spread push it over the rail's limits."""
-        quote: Quote | None = None
+        quote: StoredQuote | None = None
         rate = _PAR
         if choice.currency != WALLET_USD.code:
             try:
                 quote = self._quote(choice.currency, choice.method)
             except RateError:
                 return None
-            rate = Rate(quote.mid, quote.spread_bps)
+            rate = Rate(quote.quote.mid, quote.quote.spread_bps)
         fees = self.pricer.fees(choice.rail, choice.account, choice.method)
         priced = price(self.amount, fees, rate, display_asset(choice.currency))
         if not _within_limits(choice, priced.total):
@@ -185,20 +185,21 @@ class _Quoting:
             account=choice.account,
             flow=choice.capability.flow.value,
             price=priced,
-            quote_id=None if quote is None else quote.id,
-            quote=None if quote is None else quote_shown(quote),
+            quote_id=None if quote is None else quote.quote.id,
+            quote=None if quote is None else quote.shown,
             expected_seconds=choice.capability.expected_seconds,
             on_decline={"soft": str(choice.on_decline.soft), "hard": str(choice.on_decline.hard)},
         )
 
-    def _quote(self, currency: str, method: str) -> Quote:
+    def _quote(self, currency: str, method: str) -> StoredQuote:
         key = (currency, self.pricer.spread_bps(currency, method))
         found = self.quotes.get(key)
         if found is None:
-            found = self.quotes[key] = self.pricer.quote(
+            quote = self.pricer.quote(
                 quote_id=new_id("quo"), session_id=self.session_id, currency=currency, method=method, now=self.now,
                 ttl_seconds=self.ttl_s,
             )  # fmt: skip
+            found = self.quotes[key] = StoredQuote.of(quote)
         return found
 
 
@@ -212,19 +213,26 @@ def _within_limits(choice: Choice, total: Money) -> bool:
 _PAR: Final = Rate(mid=Fraction(1), spread_bps=0)
 
 
-def quote_shown(quote: Quote) -> dict[str, Any]:
-    """Return a quote as the API shows it."""
-    full = quote.to_json()
-    return {
-        "id": quote.id,
-        "rate": full["rate"],
-        "mid": full["mid"],
-        "spread_bps": quote.spread_bps,
-        "as_of": full["as_of"],
-        "sources": full["sources"],
-        "expires_at": full["expires_at"],
-        "sandbox": quote.sandbox,
-    }
+_SHOWN: Final = ("id", "rate", "mid", "spread_bps", "as_of", "sources", "expires_at", "sandbox")
+
+
+def quote_shown(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a quote's JSON as the API shows it."""
+    return {name: fields[name] for name in _SHOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredQuote:
+    """A quote with the two forms of its JSON, made once."""
+
+    quote: Quote
+    body: str
+    shown: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, quote: Quote) -> StoredQuote:
+        fields = quote.to_json()
+        return cls(quote, orjson.dumps(fields).decode(), quote_shown(fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +243,7 @@ class _Rows:
     session_id: str
     decision: Decision
     offers: list[Offer]
-    quotes: Mapping[tuple[str, int], Quote]
+    quotes: Mapping[tuple[str, int], StoredQuote]
     expires_us: int
 
     def unit(self, *, keyed: bool) -> Unit:
@@ -251,9 +259,9 @@ class _Rows:
             "decision", **scope, id=decision_id, ruleset_hash=self.decision.ruleset_hash,
             body=self.decision.to_json(), created_us=view.now_us,
         )  # fmt: skip
-        for quote in self.quotes.values():
+        for stored in self.quotes.values():
             changes.insert(
-                "quote", **scope, id=quote.id, session_id=self.session_id, body=orjson.dumps(quote.to_json()).decode(),
+                "quote", **scope, id=stored.quote.id, session_id=self.session_id, body=stored.body,
                 used_by=None, expires_us=self.expires_us, created_us=view.now_us,
             )  # fmt: skip
         session = {

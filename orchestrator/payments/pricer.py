@@ -43,6 +43,9 @@ class Pricer:
             return None
 
     def spread_bps(self, currency: str, method: str | None) -> int:
+        """Return the spread of USD into a currency; dollars for dollars are no exchange. Raises NoSpread."""
+        if currency == WALLET_USD.code:
+            return 0
         return self._spreads.spread_bps(WALLET_USD.code, currency, method)
 
     def fees(self, rail: str, account: str, method: str) -> FeeSchedule:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from fractions import Fraction
 from typing import Any, Final
+
+import orjson
 
 from adapters.base import Capability
 from orchestrator.routing.catalogue import Catalogue
@@ -110,7 +111,7 @@ class Decision:
             ],
             "rates": {currency: None if rate is None else str(rate) for currency, rate in self.rates.items()},
         }
-        return json.dumps(stored, separators=(",", ":"), ensure_ascii=False)
+        return orjson.dumps(stored).decode()
 
 
 def source_rule_of(source: Source, rule_id: str | None) -> str:

@@ -1,0 +1,1 @@
+"""Servers and load of benchmarks that speak HTTP."""
