@@ -125,6 +125,8 @@ class _Flush:
                 )
             balances = self._check(unit, changes)
             self._merge(unit, changes, balances)
+        except StopIteration as error:  # a ``next`` that found nothing: no future takes it, and the writer would die
+            return RuntimeError(f"the decision of unit {unit.key!r} raised {error!r}")
         except Exception as error:  # noqa: BLE001  # a refusal (or a bug) rejects that unit alone; its caller gets it
             return error
         return Applied(answer)

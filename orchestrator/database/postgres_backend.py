@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 STATEMENT_TIMEOUT_S = 30
+REPLAN_EVERY = 1024
 
 
 class CommitUnclear(Exception):
@@ -24,6 +25,7 @@ class PostgresBackend:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: asyncpg.Connection[Any] | None = None
+        self._transactions = 0
 
     async def open(self) -> None:
         await self._connect()
@@ -48,13 +50,22 @@ class PostgresBackend:
         return self._connection
 
     async def close(self) -> None:
-        if self._connection is not None and not self._connection.is_closed():
-            await self._connection.close(timeout=5)
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None or connection.is_closed():
+            return
+        try:
+            await connection.close(timeout=5)
+        except (OSError, TimeoutError):  # nothing is under way here: a server that hangs is left without a goodbye
+            connection.terminate()
 
     async def transact(self, steps: Steps) -> list[Result]:
         """Run one flush in one transaction. Raises what the database raised, or CommitUnclear."""
         connection = await self._connect()
+        self._transactions += 1
+        if _replan_due(self._transactions):
+            # While a table is small, every index that begins with the merchant looks as good as its primary key, and
+            # the plan that was kept then would read all rows of the merchant for each look-up.
+            await connection.execute("DISCARD PLANS")
         transaction = connection.transaction()
         await transaction.start()
         try:
@@ -71,6 +82,11 @@ class PostgresBackend:
             connection.terminate()
             raise CommitUnclear(str(error)) from error
         return results
+
+
+def _replan_due(transactions: int) -> bool:
+    """Often at first, while tables grow by multiples; then now and then."""
+    return transactions & (transactions - 1) == 0 or transactions % REPLAN_EVERY == 0
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:
