@@ -48,7 +48,7 @@ class Quote:
 
     def __post_init__(self) -> None:
         mid, rate = self.mid, self.rate
-        if mid <= 0 or not 0 <= self.spread_bps <= SPREAD_BPS_MAX:
+        if mid.numerator <= 0 or not 0 <= self.spread_bps <= SPREAD_BPS_MAX:
             raise BadQuote(f"quote {self.id}: mid {mid} with {self.spread_bps} bps cannot be")
         if rate.numerator * mid.denominator * BPS != mid.numerator * (BPS + self.spread_bps) * rate.denominator:
             raise BadQuote(f"quote {self.id}: the rate is not the mid plus {self.spread_bps} bps")
