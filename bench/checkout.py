@@ -90,7 +90,7 @@ def _crossrail(database: str, room: Path) -> Iterator[tuple[str, str]]:
         note = json.loads((room / "service.json").read_text())
         merchant = _post(f"{note['url']}/v1/merchants", note["admin_token"], {"name": "bench"})
         key = _post(f"{note['url']}/v1/keys", note["admin_token"], {"merchant": merchant["id"], "mode": "test"})
-        yield f"{note['url']}/v1/checkout/sessions", key["key"]
+        yield f"{note['url']}/v1/checkout/sessions", key["secret"]
 
 
 def _post(url: str, token: str, body: dict[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from adapters import registry
 from adapters.base import RailAccount, RailAdapter, RailMisconfigured, SimulatorSettings
+from orchestrator.access import Access
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.config_source import ConfigInvalid, Document
@@ -163,6 +164,7 @@ def _assemble(
         http=http,
         reads=reads,
         writer=writer,
+        access=Access(writer, reads),
         rails=rails,
         health=board,
         pricer=pricer,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from adapters.base import RailAdapter
+from orchestrator.access import Access
 from orchestrator.clock import Clock
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer
@@ -45,6 +46,7 @@ class Services:
     """For calls that leave us: rails and webhooks."""
     reads: Reads
     writer: Writer
+    access: Access
     rails: Mapping[tuple[str, str], RailAdapter]
     """By rail and account."""
     health: HealthBoard

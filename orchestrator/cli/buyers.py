@@ -106,7 +106,7 @@ class Shop:
         shop = cls(http, url, admin_token, sandbox_url, "")
         merchant = await shop.call("POST", "/v1/merchants", {"name": "Demo reseller"})
         key = await shop.call("POST", "/v1/keys", {"merchant": merchant["id"], "mode": "test"})
-        return cls(http, url, key["key"], sandbox_url, merchant["id"])
+        return cls(http, url, key["secret"], sandbox_url, merchant["id"])
 
     async def call(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Call the API. Raises Failure with the problem's own words."""
