@@ -15,6 +15,7 @@ from orchestrator.payments.payment import Fact, Status
 from orchestrator.payments.pricing import Price, prorate
 from orchestrator.payments.sightings import Network, deposit_object
 from orchestrator.payments.story import Story, money_body
+from rates.money import MoneyError
 
 
 class NotFinal(Exception):
@@ -73,7 +74,10 @@ class DepositCredit:
         """The locked rate inside its window (by the block's time), the rate of arrival otherwise."""
         if attempt is None or deposit["block_us"] > attempt["quote_expires_us"]:
             return self.arrival
-        locked = prorate(Price.from_json(orjson.loads(attempt["lines"])), self.money.total)
+        try:
+            locked = prorate(Price.from_json(orjson.loads(attempt["lines"])), self.money.total)
+        except MoneyError:
+            return "too_large"
         return locked if locked.principal.units > 0 else "below_minimum"
 
     def _close(self, deposit: Row, status: str, credited: int, event: str) -> None:

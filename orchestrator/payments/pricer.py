@@ -10,7 +10,7 @@ from fractions import Fraction
 from orchestrator.payments.pricing import FeeSchedule, Price, Rate, TooSmall, price_of_arrival
 from rates.errors import RateError
 from rates.market import Market
-from rates.money import WALLET_USD, Money
+from rates.money import WALLET_USD, Money, MoneyError
 from rates.quote import Quote, make_quote
 from rates.spread import SpreadTable
 
@@ -66,7 +66,7 @@ class Pricer:
         ).sign(self._secret)
 
     def arrival(self, total: Money, *, rail: str, account: str, method: str, now: datetime) -> Price | str:
-        """Price money that arrived without a locked rate; or the reason why it cannot be (no rate, too small)."""
+        """Price money that arrived without a locked rate; or the reason why it cannot be (no rate, too small, too large)."""
         currency = total.asset.code
         mid = self.mid(currency, now)
         if mid is None:
@@ -76,3 +76,5 @@ class Pricer:
             return price_of_arrival(total, self.fees(rail, account, method), rate)
         except TooSmall:
             return "below_minimum"
+        except MoneyError:  # more than a wallet can count: a fact of a rail all the same, so a person places it
+            return "too_large"
