@@ -6,20 +6,38 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
+from orchestrator.access import Access
 from orchestrator.services import Services
-from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, guarded
+from orchestrator.web.dashboard import FILTERS, Dashboard
+from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guarded
 from orchestrator.web.pay import PayPage
+from orchestrator.web.sign_in import SignIn
 
 
 def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
     """Return every route of page and dashboard."""
     pay = PayPage(services)
+    sign_in = SignIn(services, Access(services.writer, services.reads))
+    board = Dashboard(services, sign_in)
+
+    def closed(handler: Handler) -> Handler:
+        return guarded(sign_in.required(handler), forms_stay=True)
+
     return [
         web.get("/assets/{version}/{name}", assets.serve),
         web.get("/pay/{session}", guarded(pay.show)),
         web.get("/pay/{session}/state", guarded(pay.state)),
         web.post("/pay/{session}/select", guarded(pay.select)),
         web.get("/pay/{session}/return", guarded(pay.came_back)),
+        web.get("/dashboard/login", guarded(sign_in.form, forms_stay=True)),
+        web.post("/dashboard/login", guarded(sign_in.enter, forms_stay=True)),
+        web.post("/dashboard/logout", closed(sign_in.leave)),
+        web.get("/dashboard", closed(board.overview)),
+        web.get("/dashboard/payments", closed(board.payments)),
+        web.get("/dashboard/payments/{merchant}/{payment}", closed(board.payment)),
+        web.get("/dashboard/rails", closed(board.rails)),
+        web.get("/dashboard/rules", closed(board.rules)),
+        web.get("/dashboard/reviews", closed(board.reviews)),
     ]
 
 
@@ -36,4 +54,5 @@ def setup(app: web.Application, services: Services) -> None:
         lstrip_blocks=True,
     )
     environment.globals["asset"] = assets.url
+    environment.filters.update(FILTERS)
     app.add_routes(routes(services, assets))

@@ -56,16 +56,21 @@ class Assets:
         return web.Response(body=body, content_type=_TYPES[Path(name).suffix], charset="utf-8", headers=headers)
 
 
-def guarded(handler: Handler) -> Handler:
-    """Put the security headers on whatever a handler answers, redirects and errors too."""
+def guarded(handler: Handler, *, forms_stay: bool = False) -> Handler:
+    """Put the security headers on whatever a handler answers, redirects and errors too.
+
+    ``forms_stay``: forms of this page lead to us only.
+    """
+    policy = SECURITY["Content-Security-Policy"] + ("; form-action 'self'" if forms_stay else "")
+    headers = {**SECURITY, "Content-Security-Policy": policy}
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             response = await handler(request)
         except web.HTTPException as error:
-            error.headers.update(SECURITY)
+            error.headers.update(headers)
             raise
-        response.headers.update(SECURITY)
+        response.headers.update(headers)
         return response
 
     return answer
