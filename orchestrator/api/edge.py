@@ -40,6 +40,7 @@ async def edge(
     request_id = request[REQUEST_ID] = given if _REQUEST_ID_FORM.fullmatch(given) else new_id("req")
     structlog.contextvars.bind_contextvars(request_id=request_id)
     response: web.StreamResponse
+    code = ""
     try:
         response = await handler(request)
     except web.HTTPException as error:
@@ -47,19 +48,17 @@ async def edge(
             error.headers["X-Request-Id"] = request_id
             _note(request, error.status, began_s, "")
             raise
-        refusal, headers = problems.from_aiohttp(error)
-        response = problems.problem(refusal, request_id)
+        refused, headers = problems.from_aiohttp(error)
+        response = problems.problem(refused, request_id)
         response.headers.update(headers)
-        code = refusal.code
+        code = refused.code
     except Refusal as refusal:
         response, code = problems.problem(refusal, request_id), refusal.code
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a bug of ours: logged whole, told without its inside
         _log.exception("request_broke", method=request.method, route=_route(request))
         safe = request.method in {"GET", "HEAD"} or "Idempotency-Key" in request.headers
-        refusal = problems.from_bug(error, safe_to_repeat=safe)
-        response, code = problems.problem(refusal, request_id), refusal.code
-    else:
-        code = ""
+        mistake = problems.from_bug(error, safe_to_repeat=safe)
+        response, code = problems.problem(mistake, request_id), mistake.code
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
     _note(request, response.status, began_s, code)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.api import idempotency, problems
 from orchestrator.api.callers import caller_of
-from orchestrator.api.endpoint import JSON_TYPE, Answer, ApiServices, Caller, Context, Endpoint
+from orchestrator.api.endpoint import Answer, ApiServices, Caller, Context, Endpoint
 from orchestrator.errors import Refusal
 from orchestrator.ids import new_id
 
@@ -49,8 +49,9 @@ def bind(endpoint: Endpoint, services: ApiServices) -> Serve:
             answer: Answer = await handler(*arguments)
             return answer
 
+        limit = asyncio.timeout(REQUEST_SECONDS_MAX)
         try:
-            async with asyncio.timeout(REQUEST_SECONDS_MAX) as limit:
+            async with limit:
                 key = request.headers.get("Idempotency-Key") if endpoint.idempotent else None
                 if key is not None:
                     return await _once(endpoint, context, route, idempotency.checked_key(key), call)

@@ -1,0 +1,22 @@
+"""Where the rails call us. The secret belongs to the account in the path; the body is believed only if it signs."""
+
+from __future__ import annotations
+
+from orchestrator.api.endpoint import Answer, Auth, Context, Endpoint
+from orchestrator.services import Services
+
+BODY_BYTES_MAX = 1024 * 1024
+
+
+async def take_webhook(context: Context[Services]) -> Answer:
+    headers = {name.lower(): value for name, value in context.request.headers.items()}
+    inbox = context.services.inbox
+    status, content_type, text = await inbox.take(context.path["rail"], context.path["account"], headers, context.raw)
+    return Answer(text.encode(), status=status, headers={"Content-Type": content_type})
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/webhooks/{rail}/{account}", take_webhook, summary="A rail tells us something", tag="Rails",
+             auth=Auth.PUBLIC, raw=True, accepts="*/*", content_type="text/plain", body_bytes_max=BODY_BYTES_MAX,
+             refusals=(403, 404)),
+)  # fmt: skip
