@@ -180,6 +180,8 @@ class _Flush:
             self.inserted.setdefault(table, {})[key] = row
             self.view.put(table, key, row)
         for table, key, columns in changes.updates:
+            if not columns:
+                continue  # nothing to set is no statement
             row = {**(self.view.find(table, key) or {}), **columns}
             if key in self.inserted.get(table, {}):
                 self.inserted[table][key] = row

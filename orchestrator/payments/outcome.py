@@ -46,7 +46,7 @@ Rails = Mapping[tuple[str, str], RailAdapter]
 
 _when_safe = retry(
     retry=retry_if_exception_type(RailUnavailable),
-    wait=wait_exponential_jitter(initial=0.1, max=1.0),
+    wait=wait_exponential_jitter(multiplier=0.1, max=1.0),
     stop=stop_after_attempt(3),
     reraise=True,
 )

@@ -282,6 +282,7 @@ async def test_rows_are_inserted_once_and_changed_only_where_they_are_locked(url
         with pytest.raises(RowExists, match="append-only"):
             await writer.submit(rename("m1", table="event", body="y"))
         await writer.submit(rename("m1", name="y"))
+        await writer.submit(rename("m1"))  # nothing to change is no statement
 
 
 async def test_a_full_queue_says_busy_and_loses_nothing_that_it_accepted(
