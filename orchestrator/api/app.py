@@ -8,13 +8,34 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from orchestrator.api import docs, events, keys, merchants, openapi, system
+from orchestrator.api import (
+    checkout,
+    docs,
+    events,
+    keys,
+    merchants,
+    openapi,
+    payments,
+    quotes,
+    rails,
+    system,
+    wallets,
+    webhook_endpoints,
+    webhooks_in,
+)
 from orchestrator.api.edge import edge
 from orchestrator.api.endpoint import Answer, ApiServices, Auth, Context, Endpoint
 from orchestrator.api.serve import bind
 
 RESOURCES: Final[Sequence[Sequence[Endpoint]]] = (
+    checkout.ENDPOINTS,
+    payments.ENDPOINTS,
+    wallets.ENDPOINTS,
+    quotes.ENDPOINTS,
+    rails.ENDPOINTS,
     events.ENDPOINTS,
+    webhook_endpoints.ENDPOINTS,
+    webhooks_in.ENDPOINTS,
     merchants.ENDPOINTS,
     keys.ENDPOINTS,
 )

@@ -93,7 +93,8 @@ async def list_payments(context: Context[Services], query: ListPayments) -> Answ
 async def get_payment(context: Context[Services], query: GetPayment) -> Answer:
     expand = query.expansions({"checkout_session", "wallet"})
     reads, merchant_id, payment_id = context.services.reads, context.merchant_id, context.path["id"]
-    payments, attempts, facts, sessions = map(table_of, (Payment, Attempt, PaymentFact, CheckoutSession))
+    payments, attempts, facts = table_of(Payment), table_of(Attempt), table_of(PaymentFact)
+    sessions = table_of(CheckoutSession)
     payment = await reads.one(
         select(payments).where(
             payments.c.merchant_id == merchant_id, payments.c.id == payment_id, payments.c.mode == context.mode

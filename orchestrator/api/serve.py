@@ -102,7 +102,7 @@ def render(endpoint: Endpoint, answer: Answer) -> web.Response:
     status = endpoint.status if answer.status is None else answer.status
     body = answer.body if answer.body is None or isinstance(answer.body, bytes) else to_json(answer.body)
     headers = {**problems.API_HEADERS, **answer.headers}
-    headers["Content-Type"] = endpoint.content_type
+    headers.setdefault("Content-Type", endpoint.content_type)
     return web.Response(body=body, status=status, headers=headers)
 
 

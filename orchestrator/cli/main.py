@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from orchestrator.cli import data, rails_and_rates, rules, serve
+from orchestrator.cli import data, people, rails_and_rates, rules, serve
 from orchestrator.cli.console import Failure
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ serve.register(app)
 rules.register(app)
 rails_and_rates.register(app)
 data.register(app)
+people.register(app)
 
 
 def main() -> None:

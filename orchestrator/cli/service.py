@@ -131,11 +131,20 @@ class Service:
 
 def root_app(services: Services, supervisor: Supervisor) -> web.Application:
     """Compose what this process serves: the API, the hosted page, the dashboard."""
-    from orchestrator.api import app as api
+    from orchestrator.api.app import build_app
+    from orchestrator.api.system import database_check, migrations_check
     from orchestrator.web import app as pages
 
-    root = web.Application()
-    api.setup(root, services, supervisor.alive)
+    async def workers_well() -> str | None:
+        ill = [name for name, health in supervisor.alive().items() if not health.well]
+        return f"not well: {', '.join(ill)}" if ill else None
+
+    checks = {
+        "database": database_check(services.reads),
+        "migrations": migrations_check(services.settings.service.database),
+        "workers": workers_well,
+    }
+    root = build_app(services, checks)
     pages.setup(root, services)
     return root
 

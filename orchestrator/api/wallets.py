@@ -1,0 +1,170 @@
+"""Wallets: make one, read its balances, its entries, its deposit addresses; and the merchant's own balance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+from sqlalchemy import select
+
+from orchestrator.api.checkout import CustomerBody
+from orchestrator.api.endpoint import Answer, Context, Endpoint
+from orchestrator.api.fields import Body, Listed, Page, Shown, listed
+from orchestrator.clock import rfc3339
+from orchestrator.database.tables import Account, JournalEntry, Posting, table_of
+from orchestrator.payments.story import usd_body
+from orchestrator.payments.wallets import (
+    deposit_addresses,
+    ensure_deposit_addresses,
+    ensure_wallet,
+    find_wallet,
+    wallet_object,
+)
+from orchestrator.services import Services
+from rates.money import WALLET_USD
+
+
+class CreateWallet(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"customer": {"reference": "alice", "country": "BR"}}]})
+
+    customer: CustomerBody
+
+
+class BalanceShown(Shown):
+    available: str = Field(description="What can be spent; provisional and promotional are parts of it.")
+    held: str
+    provisional: str
+    promotional: str
+    debt: str
+
+
+class AddressShown(Shown):
+    family: str
+    address: str
+    chains: list[str] = Field(description="CAIP-2 names of the chains that are watched there.")
+    methods: list[str]
+
+
+class WalletShown(Shown):
+    id: str
+    customer: str
+    reference: str
+    currency: str
+    balance: BalanceShown
+    status: str
+    deposit_addresses: list[AddressShown]
+    created_at: str
+
+
+class EntryShown(Shown):
+    id: str = Field(description="Entry and line.")
+    kind: str
+    part: str = Field(description="Which part of the wallet: paid, promo, held_paid ...")
+    amount: dict[str, str] = Field(description="Positive: credited to the wallet.")
+    balance_after: dict[str, str] = Field(description="Of that part.")
+    source: str = Field(description="The capture, deposit or grant that caused it.")
+    payment: str | None
+    created_at: str
+
+
+class MerchantBalance(Shown):
+    currency: str
+    pending: str
+    available: str
+    reserve: str
+    unfunded: str
+    receivable: str
+
+
+async def create_wallet(context: Context[Services], body: CreateWallet) -> Answer:
+    services = context.services
+    wallet_id = await ensure_wallet(services.writer, body.customer.ref(context.merchant_id, context.mode))
+    return await _shown(context, wallet_id)
+
+
+async def get_wallet(context: Context[Services]) -> Answer:
+    return await _shown(context, context.path["id"])
+
+
+async def _shown(context: Context[Services], wallet_id: str) -> Answer:
+    services = context.services
+    wallet = await find_wallet(services.reads, context.merchant_id, context.mode, wallet_id)
+    return Answer(await wallet_object(services.reads, services.rails, wallet))
+
+
+async def list_entries(context: Context[Services], query: Page) -> Answer:
+    reads = context.services.reads
+    wallet = await find_wallet(reads, context.merchant_id, context.mode, context.path["id"])
+    posting, entry = table_of(Posting), table_of(JournalEntry)
+    same = (posting.c.merchant_id == entry.c.merchant_id) & (posting.c.mode == entry.c.mode)
+    wanted = (
+        select(posting, entry.c.id, entry.c.kind, entry.c.fact, entry.c.payment_id, entry.c.created_us)
+        .join(entry, same & (posting.c.sequence == entry.c.sequence))
+        .where(
+            posting.c.merchant_id == context.merchant_id,
+            posting.c.mode == context.mode,
+            posting.c.subject == wallet["id"],
+        )
+    )
+    if query.after is not None:
+        sequence, _, line = query.after.partition(".")
+        if not (sequence.isdecimal() and line.isdecimal() and len(sequence) < 19 and len(line) < 6):
+            return Answer({"data": [], "next_cursor": None})
+        before = posting.c.sequence < int(sequence)
+        wanted = wanted.where(before | ((posting.c.sequence == int(sequence)) & (posting.c.line < int(line))))
+    found = await reads.all(wanted.order_by(posting.c.sequence.desc(), posting.c.line.desc()).limit(query.limit + 1))
+    for row in found:
+        row["cursor"] = f"{row['sequence']}.{row['line']}"
+    rows, next_cursor = listed(found, query, cursor="cursor")
+    return Answer({"data": [_entry(row) for row in rows], "next_cursor": next_cursor})
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    debt = row["code"] == "wallet:debt"
+    sign = 1 if debt else -1  # what we owe to a customer is a credit in the books, and good news in a wallet
+    return {
+        "id": f"{row['id']}.{row['line']}",
+        "kind": row["kind"],
+        "part": row["code"].partition(":")[2],
+        "amount": usd_body(sign * row["units"]),
+        "balance_after": usd_body(sign * row["balance_after"]),
+        "source": row["fact"],
+        "payment": row["payment_id"],
+        "created_at": rfc3339(row["created_us"]),
+    }
+
+
+async def list_deposit_addresses(context: Context[Services]) -> Answer:
+    services = context.services
+    wallet = await find_wallet(services.reads, context.merchant_id, context.mode, context.path["id"])
+    await ensure_deposit_addresses(services.writer, services.rails, wallet)
+    return Answer({"data": await deposit_addresses(services.reads, services.rails, wallet), "next_cursor": None})
+
+
+async def merchant_balance(context: Context[Services]) -> Answer:
+    accounts = table_of(Account)
+    rows = await context.services.reads.all(
+        select(accounts.c.code, accounts.c.balance).where(
+            accounts.c.merchant_id == context.merchant_id,
+            accounts.c.mode == context.mode,
+            accounts.c.code.like("merchant:%"),
+            accounts.c.asset == str(WALLET_USD),
+        )
+    )
+    units = {row["code"].partition(":")[2]: row["balance"] for row in rows}
+    shown = {name: usd_body(-units.get(name, 0))["amount"] for name in ("pending", "available", "reserve", "unfunded")}
+    shown["receivable"] = usd_body(units.get("receivable", 0))["amount"]
+    return Answer({"currency": WALLET_USD.code, **shown})
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/v1/wallets", create_wallet, summary="Create a customer's wallet, or find it", tag="Wallets",
+             body=CreateWallet, answer=WalletShown, status=201),
+    Endpoint("GET", "/v1/wallets/{id}", get_wallet, summary="Look at a wallet", tag="Wallets", answer=WalletShown),
+    Endpoint("GET", "/v1/wallets/{id}/entries", list_entries, summary="List a wallet's entries, newest first",
+             tag="Wallets", query=Page, answer=Listed[EntryShown]),
+    Endpoint("GET", "/v1/wallets/{id}/deposit_addresses", list_deposit_addresses, tag="Wallets",
+             summary="List a wallet's permanent addresses; made at the first call", answer=Listed[AddressShown]),
+    Endpoint("GET", "/v1/balance", merchant_balance, summary="Look at the merchant's own balance", tag="Wallets",
+             answer=MerchantBalance),
+)  # fmt: skip
