@@ -106,6 +106,8 @@ class SettlementWatch:
             _log.error("rail_not_configured", rail=found.rail, account=found.account, attempt=found.attempt_id)
             return
         if isinstance(adapter, ScansChain):
+            if row["status"] in _UNANSWERED:  # we died before the address was shown; asking for it sends nothing
+                await self.calls.send(found, order_from_json(row["order_json"]), again=True)
             await self._close_old_chain_attempt(found, row)
             return
         try:
@@ -119,8 +121,10 @@ class SettlementWatch:
                 await self.calls.confirmation.apply(event)
             except NotOurs:
                 _log.exception("rail_named_another_attempt", rail=found.rail, attempt=found.attempt_id)
-        if events or row["rail_reference"] is not None or row["status"] not in _UNANSWERED:
+        waits_for_buyer = all(event.kind is RailEventKind.ACTION_REQUIRED for event in events)
+        if row["status"] not in _UNANSWERED or not waits_for_buyer:
             return
+        # Nobody knows where to send the buyer: the same order under the same key gives the same payment's address.
         age_s = (self.calls.clock.now_us() - row["created_us"]) / 1_000_000
         if age_s < adapter.resend_window_seconds:
             await self.calls.send(found, order_from_json(row["order_json"]), again=True)
