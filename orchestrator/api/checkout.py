@@ -221,7 +221,7 @@ async def select_offer(context: Context[Services], body: SelectOffer) -> Answer:
 async def expire_session(context: Context[Services]) -> Answer:
     row = await _find(context)
     services = context.services
-    expired = await services.checkout.expire(context.merchant_id, context.mode, row["id"], row["payment_id"])
+    expired = await services.checkout.expire(context.merchant_id, context.mode, row["id"])
     if expired["payment_id"] is not None:
         await services.expiry.closing.close_expired(context.merchant_id, expired["payment_id"])
     return Answer(session_shown(services, expired))

@@ -17,6 +17,7 @@ from orchestrator.database.unit import Applied, Changes, Row, Unit, View, row_lo
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Invalid, NotFound
 from orchestrator.ids import new_id
+from orchestrator.payments.begin import payment_of_session
 from orchestrator.payments.customers import CustomerRef, ensure_customer
 from orchestrator.payments.offers import Offer
 from orchestrator.payments.payment import Command, Fact, Status, allows
@@ -113,11 +114,13 @@ class Checkout:
             )
         return asked
 
-    async def expire(self, merchant_id: str, mode: str, session_id: str, payment_id: str | None) -> Row:
+    async def expire(self, merchant_id: str, mode: str, session_id: str) -> Row:
         """Close a session: no new attempt starts; money that still arrives is taken. Safe to repeat."""
-        locks = [row_lock("checkout_session", merchant_id, session_id)]
-        if payment_id is not None:
-            locks.append(row_lock("payment", merchant_id, payment_id))
+        # The payment is locked by the id that it will have, so that one which begins this moment is expired too.
+        locks = (
+            row_lock("checkout_session", merchant_id, session_id),
+            row_lock("payment", merchant_id, payment_of_session(session_id)),
+        )
 
         def decide(view: View, changes: Changes) -> dict[str, Any]:
             session = view.one("checkout_session", merchant_id, session_id)

@@ -7,6 +7,7 @@ nothing. A transfer is known by chain, transaction and its log's place inside th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,17 @@ from orchestrator.payments.crediting import (
     credit_locks,
     holding_of,
 )
-from orchestrator.payments.deposit_credit import DepositCredit
+from orchestrator.payments.deposit_credit import DepositCredit, NotFinal
 from orchestrator.payments.pricer import Pricer
-from orchestrator.payments.sightings import Network, Sightings, attempts_lock, deposit_lock, orphan, put_header
+from orchestrator.payments.sightings import (
+    Network,
+    Sightings,
+    attempts_lock,
+    deposit_lock,
+    orphan,
+    put_header,
+    waiting_lock,
+)
 from rates.money import Asset, Money
 
 PLATFORM = "platform"
@@ -75,6 +84,8 @@ class Deposits:
             row_lock("chain_cursor", network.name),
             row_lock("chain_header", network.name, scan.header.number),
         ]
+        if owned:
+            locks.append(waiting_lock(network.name))
         for transfer, owner in owned:
             locks.append(deposit_lock(network.name, transfer))
             locks.append(attempts_lock(owner))
@@ -124,7 +135,10 @@ class Deposits:
         await self.writer.submit(Unit(PLATFORM, mode, None, locks, decide))
 
     async def credit_final(self, network: Network, cursor_number: int) -> int:
-        """Credit every deposit that is deep enough under the cursor; return how many."""
+        """Credit every deposit that is deep enough under the cursor; return how many were placed.
+
+        One that cannot be placed now (another scanner went back on a fork, a bug) waits and holds up no other.
+        """
         table = table_of(Deposit)
         rows = await self.reads.all(
             select(table)
@@ -136,9 +150,14 @@ class Deposits:
             .order_by(table.c.block_number, table.c.id)
             .limit(500)
         )
-        for row in rows:
-            await self.writer.submit(self._credit_unit(network, row))
-        return len(rows)
+        units = [self._credit_unit(network, row) for row in rows]
+        results = await asyncio.gather(*(self.writer.submit(unit) for unit in units), return_exceptions=True)
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, NotFinal):
+                _log.info("deposit_not_final", network=network.name, deposit=row["id"], text=str(result))
+            elif isinstance(result, BaseException):
+                _log.error("deposit_not_credited", network=network.name, deposit=row["id"], error=repr(result)[:300])
+        return sum(not isinstance(result, BaseException) for result in results)
 
     def _credit_unit(self, network: Network, row: Row) -> Unit:
         merchant, mode = row["merchant_id"], row["mode"]

@@ -30,7 +30,7 @@ class Expiry:
             .limit(BATCH)
         )
         for row in due:
-            await self.checkout.expire(row["merchant_id"], row["mode"], row["id"], row["payment_id"])
+            await self.checkout.expire(row["merchant_id"], row["mode"], row["id"])
             if row["payment_id"] is not None:
                 await self.closing.close_expired(row["merchant_id"], row["payment_id"])
         return len(due)

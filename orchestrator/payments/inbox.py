@@ -129,9 +129,10 @@ class Inbox:
         state, note = "processed", ""
         try:
             for event in orjson.loads(row["events"]):
-                await self.confirmation.apply(event_from_json(event))
-        except NotOurs as error:
-            state, note = "unplaced", str(error)
+                try:
+                    await self.confirmation.apply(event_from_json(event))
+                except NotOurs as error:  # the other items of the message may well be ours
+                    state, note = "unplaced", str(error)
         except Exception as error:  # noqa: BLE001  # one webhook must not stop the others; it is tried again
             _log.exception("webhook_not_applied", rail=row["rail"], webhook=row["id"])
             state, note = ("stuck" if row["tries"] + 1 >= TRIES_MAX else "received"), repr(error)

@@ -64,6 +64,11 @@ def attempts_lock(owner: AddressOwner) -> Lock:
     return Lock("attempt", ("merchant_id", "wallet_id", "open_at_rail"), (owner.merchant_id, owner.wallet_id, 1))
 
 
+def waiting_lock(network: str) -> Lock:
+    """Lock the deposits that were seen and wait for their credit: what they bring is not yet in their attempts."""
+    return Lock("deposit", ("network", "status"), (network, "detected"))
+
+
 def put_header(view: View, changes: Changes, network: str, header: BlockHeader) -> None:
     """Store a header, over the one that a reorganization left at its height."""
     row = {"hash": header.hash, "parent_hash": header.parent_hash, "timestamp_us": to_us(header.timestamp)}
@@ -139,9 +144,16 @@ class Sightings:
         rows = self.view.many(lock.table, lock.columns, lock.values)
         open_ones = [row for row in rows if (row["rail"], row["account"], row["method"]) == wanted]
         for row in open_ones:
-            if row["units"] - row["received_units"] - self._paid.get(row["id"], 0) == transfer.amount.units:
+            if row["units"] - row["received_units"] - self._waiting(row["id"]) == transfer.amount.units:
                 return row
         return open_ones[0] if len(open_ones) == 1 else None
+
+    def _waiting(self, attempt_id: str) -> int:
+        """Units that were seen for an attempt, in this block or before, and are not credited yet."""
+        lock = waiting_lock(self.network.name)
+        waiting = self.view.many(lock.table, lock.columns, lock.values)
+        before = sum(int(row["units"]) for row in waiting if row["attempt_id"] == attempt_id)
+        return before + self._paid.get(attempt_id, 0)
 
     def _seen(self, attempt: Row, deposit: Row) -> None:
         self._paid[attempt["id"]] = self._paid.get(attempt["id"], 0) + deposit["units"]

@@ -102,13 +102,22 @@ class ChainWatch:
             ours = await self._header(network, number)
             theirs = await self.scanner.header(number)
             if ours is None:
-                break
+                if theirs is None or await self._knows_older(network, number):
+                    break
+                # The fork goes back behind the block that this watch began at: nothing was credited from there.
+                await self.deposits.rewind(network, theirs, dropped)
+                return
             if theirs is not None and theirs.hash == ours.hash:
                 await self.deposits.rewind(network, ours, dropped)
                 return
             dropped.append(ours.hash)
             number -= 1
         raise ForkTooDeep(f"{network.name}: no common block down to {number}")
+
+    async def _knows_older(self, network: Network, number: int) -> bool:
+        table = table_of(ChainHeader)
+        query = select(table.c.number).where(table.c.network == network.name, table.c.number < number).limit(1)
+        return await self.reads.one(query) is not None
 
     async def _cursor(self, network: Network) -> Row | None:
         table = table_of(ChainCursor)

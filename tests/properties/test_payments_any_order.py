@@ -112,7 +112,7 @@ async def _take(scene: Scene, told: Told, step: tuple[Any, ...]) -> None:
         case ("expire",):
             payment = await scene.payment(told.session)
             assert payment is not None
-            await scene.checkout.expire(payment["merchant_id"], "test", told.session["id"], payment["id"])
+            await scene.checkout.expire(payment["merchant_id"], "test", told.session["id"])
         case ("stranger", int(number)):
             event = scene.capture(_pick(attempts, number), "money of another account", Money(1, BRL), account="other")
             try:

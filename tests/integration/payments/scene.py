@@ -156,10 +156,10 @@ class Scene:
     watch: SettlementWatch
     _numbers: count[int] = field(default_factory=count)
 
-    async def session(self, *, usd: int = 20, methods: Sequence[str] = METHODS, customer: str = "c") -> Row:
+    async def session(self, *, usd: int = 20, methods: Sequence[str] = METHODS, customer: str | None = None) -> Row:
         """A session with one BRL offer per method, for half an hour."""
         session_id = new_id("cs")
-        ref = CustomerRef(MERCHANT, MODE, customer, "BR")
+        ref = CustomerRef(MERCHANT, MODE, customer or f"customer of {session_id}", "BR")
         principal = Money(usd * 10**9, WALLET_USD)
         offers = [
             Offer(
@@ -181,7 +181,7 @@ class Scene:
             owner = ensure_customer(view, changes, ref)
             row = {
                 "merchant_id": MERCHANT, "id": session_id, "mode": MODE, "customer_id": owner["id"],
-                "customer_reference": customer, "wallet_id": owner["wallet_id"], "country": "BR", "locale": "en",
+                "customer_reference": ref.reference, "wallet_id": owner["wallet_id"], "country": "BR", "locale": "en",
                 "status": "open", "amount_units": principal.units,
                 "offers": orjson.dumps([offer.to_json() for offer in offers]).decode(), "decision_id": "dec_none",
                 "payment_id": None, "suggested_offer": None, "success_url": None, "cancel_url": None,
