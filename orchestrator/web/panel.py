@@ -251,7 +251,7 @@ def _deposit(action: Mapping[str, Any], chosen: Offer, rails: Rails, sight: Sigh
         network=action["network"],
         token=action["token"],
         amount=show.money(due, language.locale),
-        amount_plain=due.decimal(),
+        amount_plain=due.decimal(2),
         minimum=show.money(least, language.locale) if least is not None else "",
         qr=qr_svg(action["qr"]),
         wallet_uri=action["wallet_uri"] if urlsplit(action["wallet_uri"]).scheme in {"ethereum", "tron"} else "",

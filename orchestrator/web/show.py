@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -17,6 +18,8 @@ from rates.money import TOKEN_SCALES, WALLET_USD, Money
 RATE_DIGITS: Final = 6
 """Decimals of a rate as it is shown; the quote keeps the exact one."""
 _CENTS: Final = 2
+_LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+"""``KWD6.123`` wants a space; Babel leaves out CLDR's rule for it (currencySpacing, UTS 35)."""
 
 
 def money(amount: Money, locale: Locale) -> str:
@@ -31,7 +34,7 @@ def money(amount: Money, locale: Locale) -> str:
     # The pattern's own decimals are CLDR's, which differ from ISO 4217 for some: ours are the ones that are charged.
     pattern = copy.copy(locale.currency_formats["standard"])
     pattern.frac_prec = (decimals, decimals)
-    return str(pattern.apply(value, locale, currency=code, currency_digits=False))
+    return _LETTER_BESIDE_DIGIT.sub("\u00a0", str(pattern.apply(value, locale, currency=code, currency_digits=False)))
 
 
 def rate(text: str, locale: Locale) -> str:

@@ -187,7 +187,7 @@ async def world(
     async with (
         _served(simulators(settings, sandbox_url, public_url), sandbox_port),
         opened(settings, document, sandbox_url=sandbox_url, clock=clock) as services,
-        aiohttp.ClientSession(timeout=CALL_TIMEOUT) as http,
+        aiohttp.ClientSession(timeout=CALL_TIMEOUT, cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
     ):
         app = web.Application()
         app.router.add_post("/webhooks/{rail}/{account}", _webhook_door(services))
