@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Final
 
 import structlog
@@ -70,8 +71,9 @@ def _note(request: web.Request, status: int, began_s: float, code: str) -> None:
     seconds = time.perf_counter() - began_s
     route = _route(request)
     method = request.method if request.method in _METHODS else "other"
-    _requests.labels(method, route, str(status)).inc()
-    _seconds.labels(method, route).observe(seconds)
+    count, measure = _metrics(method, route, status)
+    count.inc()
+    measure.observe(seconds)
     caller = request.get(CALLER, NOBODY)
     _log.info(
         "request_answered",
@@ -84,6 +86,12 @@ def _note(request: web.Request, status: int, began_s: float, code: str) -> None:
         mode=caller.mode,
         key_id=caller.key_id,
     )
+
+
+@cache
+def _metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return the two series of a route: as few as there are routes and statuses."""
+    return _requests.labels(method, route, str(status)), _seconds.labels(method, route)
 
 
 def _route(request: web.Request) -> str:

@@ -9,6 +9,8 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from orchestrator.api import serve
+from orchestrator.api.idempotency import ABANDONED_S
 from tests.integration.api.house import House, opened
 
 
@@ -140,6 +142,32 @@ async def test_a_body_of_unsaid_length_is_limited_too(small_house: House) -> Non
         async with small_house.http.post(small_house.base + path, data=endless(), headers=headers) as answer:
             assert answer.status == 413
             assert (await answer.json(content_type=None))["code"] == "body_too_large"
+
+
+async def test_a_body_that_does_not_arrive_is_given_up(small_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "BODY_SECONDS_MAX", 0.05)
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b'{"name":'
+        await asyncio.sleep(5)
+
+    headers = {"Authorization": f"Bearer {small_house.key}", "Content-Type": "application/json"}
+    async with small_house.http.post(small_house.base + "/v1/boxes", data=stuck(), headers=headers) as answer:
+        assert answer.status == 408
+        assert (await answer.json(content_type=None))["retryable"]
+
+
+async def test_a_handler_that_takes_too_long_is_cut_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert serve.REQUEST_SECONDS_MAX < ABANDONED_S, "nobody may take over a request that is still at work"
+    monkeypatch.setattr(serve, "REQUEST_SECONDS_MAX", 0.2)
+    house.workshop.delay_s = 5
+    answer = await house.post("/v1/boxes", {"name": "x"}, "k1")
+    assert (answer.status, answer.json["code"], answer.headers["Retry-After"]) == (503, "took_too_long", "15")
+    house.workshop.delay_s = 0
+    assert (await house.post("/v1/boxes", {"name": "x"}, "k1")).status == 409
+    house.services.clock.ahead_us = ABANDONED_S * 1_000_000
+    assert (await house.post("/v1/boxes", {"name": "x"}, "k1")).status == 201
+    assert house.workshop.effects == 1
 
 
 async def test_another_content_type_is_a_problem(small_house: House) -> None:
