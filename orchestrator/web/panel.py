@@ -25,12 +25,11 @@ from rates.money import WALLET_USD, Asset, Money, display_asset
 OWN_NAMES: Final = {"pix": "Pix", "ideal": "iDEAL", "gcash": "GCash"}
 """Names that are the same in every language."""
 NETWORKS: Final = {
-    "tron": "TRON (TRC20)",
-    "bsc": "BNB Smart Chain (BEP20)",
-    "ethereum": "Ethereum (ERC20)",
-    "base": "Base",
-    "polygon": "Polygon",
+    "tron": ("TRON", "TRC20"),
+    "bsc": ("BNB Smart Chain", "BEP20"),
+    "ethereum": ("Ethereum", "ERC20"),
 }
+"""Name and token standard: exchanges ask for one or the other."""
 POLL_MS: Final = 1500
 POLL_IDLE_MS: Final = 6000
 HIGHLIGHTED: Final = 5
@@ -109,14 +108,18 @@ class Panel:
 def method_name(method: str, language: Language) -> str:
     token, network = _token(method)
     if token:
-        return f"{token} · {NETWORKS.get(network, network.title())}"
+        return f"{token} · {NETWORKS.get(network, (network.title(), ''))[0]}"
     if language.has(f"method.{method}"):
         return language.text(f"method.{method}")
     return OWN_NAMES.get(method, method.replace("_", " ").title())
 
 
 def _hint(method: str, language: Language) -> str:
-    key = "hint.token" if _token(method)[0] else f"hint.{method}"
+    token, network = _token(method)
+    if token:
+        _, standard = NETWORKS.get(network, ("", ""))
+        return f"{standard} · {language.text('hint.token')}" if standard else language.text("hint.token")
+    key = f"hint.{method}"
     return language.text(key) if language.has(key) else ""
 
 
@@ -147,6 +150,8 @@ def panel_of(sight: Sight, rails: Rails, language: Language) -> Panel:
     listed = _listed(phase, offers, chosen, decline)
     locale = language.locale
     on_chain = action is not None and action["type"] == "deposit_address" and phase in {Phase.DEPOSIT, Phase.PARTIAL}
+    # What is on its way need not be sent again: only the rest is asked for, or nothing.
+    due = _missing(sight) - _on_its_way(sight)
     until = from_us(session["expires_us"])
     return Panel(
         phase=phase,
@@ -160,8 +165,10 @@ def panel_of(sight: Sight, rails: Rails, language: Language) -> Panel:
         chosen=method_name(chosen.method, language) if chosen else "",
         chosen_price=show.money(chosen.price.total, locale) if chosen else "",
         pay_url=web_address(action.get("url")) if action else "",
-        deposit=_deposit(action, chosen, rails, sight, language) if on_chain and action and chosen else None,
-        progress=tuple(_progress(seen, language) for seen in sight.seen),
+        deposit=_deposit(action, chosen, rails, due, language)
+        if on_chain and action and chosen and due.units > 0
+        else None,
+        progress=tuple(_progress(seen, language) for seen in sight.seen if seen.deposit["status"] != "orphaned"),
         credited=show.money(Money(payment["credited_units"], WALLET_USD), locale) if payment else "",
         received=_units(sight, "received", language),
         missing=_units(sight, "missing", language),
@@ -235,10 +242,8 @@ def _card(offer: Offer, language: Language, suggested: str | None) -> OfferCard:
     )
 
 
-def _deposit(action: Mapping[str, Any], chosen: Offer, rails: Rails, sight: Sight, language: Language) -> DepositPanel:
+def _deposit(action: Mapping[str, Any], chosen: Offer, rails: Rails, due: Money, language: Language) -> DepositPanel:
     address = action["address"]
-    missing = _missing(sight)
-    due = missing if missing.units > 0 else chosen.price.total
     adapter = rails.get((chosen.rail, chosen.account))
     least = next(
         (c.amount_min.get(due.asset.code) for c in adapter.capabilities if c.method == chosen.method), None
@@ -268,6 +273,13 @@ def _progress(seen: Seen, language: Language) -> Progress:
     amount = Money(seen.deposit["units"], Asset.parse(seen.deposit["asset"]))
     credited = seen.deposit["status"] == "credited"
     return Progress(show.money(amount, language.locale), seen.confirmations, seen.needed, credited)
+
+
+def _on_its_way(sight: Sight) -> Money:
+    """Return what was seen for the last attempt and is not credited yet."""
+    attempt, asset = sight.attempt, _missing(sight).asset
+    ours = [seen.deposit for seen in sight.seen if attempt is not None and seen.deposit["attempt_id"] == attempt["id"]]
+    return Money(sum(row["units"] for row in ours if row["status"] == "detected"), asset)
 
 
 def _missing(sight: Sight) -> Money:

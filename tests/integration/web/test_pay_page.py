@@ -168,6 +168,8 @@ async def test_confirmations_are_counted_and_then_the_credit_is_shown(here: Worl
             state = await answer.json()
         told.append((state["phase"], state["transfers"][0]["confirmations"], state["transfers"][0]["needed"]))
         html = state["html"]
+        if state["phase"] == "deposit":
+            assert "data-copy" not in html, "what is on its way is not asked for again"
     assert told == [("deposit", 1, 3), ("deposit", 2, 3), ("complete", 3, 3)]
     assert "$20.00 credited" in html
 
@@ -183,6 +185,18 @@ async def test_a_part_that_arrived_is_shown_with_what_is_missing(here: World) ->
     assert 'data-phase="partial"' in text
     assert re.search(r'id="received">10.00 USDT<.*id="missing">10.7414 USDT<', text, re.DOTALL)
     assert 'data-copy="10.7414"' in text, "what is copied now is the rest"
+
+
+async def test_only_the_rest_is_asked_for_while_a_part_is_on_its_way(here: World) -> None:
+    await here.control("tron", "tron", {"automine": False})
+    session = await here.session("VN")
+    action = (await here.select(session))["next_action"]
+    await here.pay_on_chain(action["chain"], action["address"], "10.00")
+    await here.control("tron", "tron", {"mine": 1})
+    await here.work_once()
+    _, text = await get(here, here.page_url(session) + "&lang=en")
+    assert "Send 10.7414 USDT" in text
+    assert "1 of 3 confirmations" in text
 
 
 async def test_an_answer_that_was_lost_says_do_not_pay_again_and_offers_nothing(here: World) -> None:
