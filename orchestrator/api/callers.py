@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from typing import Final
 
+import orjson
 from aiohttp import web
 from sqlalchemy import select
 
 from orchestrator.access import PLATFORM
-from orchestrator.api.endpoint import NOBODY, ApiServices, Auth, Caller, Endpoint
+from orchestrator.api import problems
+from orchestrator.api.endpoint import BODY_BYTES_MAX, NOBODY, ApiServices, Auth, Caller, Endpoint
 from orchestrator.database.tables import CheckoutSession, table_of
 from orchestrator.errors import Forbidden, Unauthenticated
 from orchestrator.payments.client_secret import is_client_secret
@@ -19,6 +22,7 @@ PLATFORM_CALLER: Final = Caller(PLATFORM, "live", "admin_token", frozenset({PLAT
 SESSION_SCOPE: Final = "session"
 """What the holder of a ``client_secret`` may do: nothing but the endpoints with ``Auth.SESSION``, for that session."""
 TOKEN_CHARS_MAX: Final = 300
+BODY_SECONDS_MAX: Final = 20
 
 
 async def caller_of(services: ApiServices, endpoint: Endpoint, request: web.Request) -> Caller:
@@ -27,6 +31,8 @@ async def caller_of(services: ApiServices, endpoint: Endpoint, request: web.Requ
         return NOBODY
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token.strip()
+    if not kind and endpoint.auth is Auth.SESSION:
+        kind, token = "bearer", await _client_secret_of(request)
     if kind.lower() != "bearer" or not token or len(token) > TOKEN_CHARS_MAX:
         raise Unauthenticated("key_missing", "send the header Authorization: Bearer sk_test_... (or sk_live_...)")
     if token.startswith("sk_"):
@@ -44,6 +50,21 @@ async def caller_of(services: ApiServices, endpoint: Endpoint, request: web.Requ
         wanted = " or ".join(sorted(endpoint.allowed_scopes))
         raise Forbidden("scope_missing", f"this needs a key with the scope {wanted}")
     return caller
+
+
+async def _client_secret_of(request: web.Request) -> str:
+    """Return the ``client_secret`` of the query or of the JSON body, as a page without headers sends it; or ""."""
+    given: object = request.query.get("client_secret")
+    if given is None and request.can_read_body and (request.content_length or 0) <= BODY_BYTES_MAX:
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                body = orjson.loads(await request.read())
+        except TimeoutError:
+            raise problems.BodySlow("body_too_slow", f"the body took longer than {BODY_SECONDS_MAX} s") from None
+        except orjson.JSONDecodeError:
+            return ""  # whoever sent it is nobody yet: what is wrong with a body is told to callers only
+        given = body.get("client_secret") if isinstance(body, dict) else None
+    return given if isinstance(given, str) and given.startswith("cs_") else ""
 
 
 async def _session_caller(services: ApiServices, endpoint: Endpoint, session_id: str, token: str) -> Caller:

@@ -8,12 +8,13 @@ import orjson
 from pydantic import ConfigDict, Field, model_validator
 from sqlalchemy import select
 
+from orchestrator.api.callers import SESSION_SCOPE
 from orchestrator.api.endpoint import Answer, Auth, Context, Endpoint
 from orchestrator.api.fields import Body, CountryText, MoneyBody, Shown
 from orchestrator.clock import rfc3339
 from orchestrator.database.tables import CheckoutSession, Customer, table_of
 from orchestrator.database.unit import Row
-from orchestrator.errors import Invalid, NotFound
+from orchestrator.errors import Conflict, Invalid, NotFound
 from orchestrator.payments.checkout import NewSession
 from orchestrator.payments.client_secret import client_secret, pay_url
 from orchestrator.payments.customers import CustomerRef
@@ -25,7 +26,17 @@ from orchestrator.services import Services
 from rates.money import WALLET_USD
 
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s]*$", max_length=2000)]
+MethodText = Annotated[str, Field(pattern=r"^[a-z0-9_]{2,40}$", examples=["pix"])]
+Metadata = dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=500)]]
 Reference = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+
+
+def check_country(code: str, pointer: str) -> None:
+    """Raise Invalid for two letters that are no country."""
+    if not is_country(code):
+        hint = country_hint(code)
+        text = f"{code} is no ISO 3166-1 country" + (f": {hint}" if hint else "")
+        raise Invalid("country_unknown", text, pointer=pointer)
 
 
 class CustomerBody(Body):
@@ -37,10 +48,7 @@ class CustomerBody(Body):
 
     def ref(self, merchant_id: str, mode: str, *, pointer: str = "/customer") -> CustomerRef:
         """Return it as payments know it. Raises Invalid for a country that is none."""
-        if not is_country(self.country):
-            hint = country_hint(self.country)
-            text = f"{self.country} is no ISO 3166-1 country" + (f": {hint}" if hint else "")
-            raise Invalid("country_unknown", text, pointer=f"{pointer}/country")
+        check_country(self.country, f"{pointer}/country")
         return CustomerRef(merchant_id, mode, self.reference, self.country, self.email)
 
 
@@ -60,7 +68,7 @@ class CreateSession(Body):
     customer: CustomerBody | None = None
     wallet: str | None = Field(default=None, pattern=r"^wal_[0-9a-f]{32}$", description="Instead of `customer`.")
     amount: MoneyBody = Field(description="What shall reach the wallet, in USD.")
-    methods: list[Annotated[str, Field(pattern=r"^[a-z0-9_]{2,40}$")]] | None = Field(
+    methods: list[MethodText] | None = Field(
         default=None,
         min_length=1,
         max_length=50,
@@ -71,9 +79,7 @@ class CreateSession(Body):
     )
     success_url: Url | None = None
     cancel_url: Url | None = None
-    metadata: dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=500)]] = Field(
-        default_factory=dict, max_length=20
-    )
+    metadata: Metadata = Field(default_factory=dict, max_length=20)
     expires_in: int | None = Field(default=None, gt=0, description="Seconds.")
 
     @model_validator(mode="after")
@@ -84,7 +90,12 @@ class CreateSession(Body):
 
 
 class SelectOffer(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"offer": "off_0199f3a0c0de7d0f8a3b5c7d9e1f2a3b"}]})
+
     offer: str = Field(pattern=r"^off_[0-9a-f]{32}$")
+    client_secret: str | None = Field(
+        default=None, max_length=300, description="Of the session, where a page sends no Authorization header."
+    )
 
 
 class LineShown(Shown):
@@ -117,7 +128,8 @@ class SessionShown(Shown):
     decision: str
     payment: str | None
     suggested_offer: str | None = Field(description="After a decline: what the rules say comes next.")
-    metadata: dict[str, str]
+    metadata: dict[str, str] = Field(description="The merchant's own; empty for who came with the client_secret.")
+    livemode: bool
     created_at: str
 
 
@@ -148,6 +160,7 @@ def session_shown(services: Services, row: Row) -> dict[str, Any]:
         "payment": row["payment_id"],
         "suggested_offer": row["suggested_offer"],
         "metadata": orjson.loads(row["metadata_json"]),
+        "livemode": row["mode"] == "live",
         "created_at": rfc3339(row["created_us"]),
     }
 
@@ -158,7 +171,7 @@ async def create_session(context: Context[Services], body: CreateSession) -> Ans
     new = NewSession(
         customer=await _customer(context, body),
         amount=body.amount.money(WALLET_USD, pointer="/amount"),
-        methods=_methods(services, body.methods),
+        methods=known_methods(services, body.methods),
         locale=body.locale,
         success_url=body.success_url,
         cancel_url=body.cancel_url,
@@ -186,14 +199,15 @@ async def _customer(context: Context[Services], body: CreateSession) -> Customer
     return CustomerRef(context.merchant_id, context.mode, reference, row["country"], row["email"])
 
 
-def _methods(services: Services, asked: list[str] | None) -> frozenset[str] | None:
+def known_methods(services: Services, asked: list[str] | None, *, pointer: str | None = None) -> frozenset[str] | None:
+    """Return the methods that were asked for. Raises Invalid where no rail offers one."""
     if asked is None:
         return None
     known = set(services.routing.catalogue.words())
     for index, method in enumerate(asked):
         if method not in known:
             text = f"no rail here offers {method!r}; offered: {', '.join(sorted(known))}"
-            raise Invalid("method_unknown", text, pointer=f"/methods/{index}")
+            raise Invalid("method_unknown", text, pointer=pointer or f"/methods/{index}")
     return frozenset(asked)
 
 
@@ -210,7 +224,10 @@ async def _find(context: Context[Services]) -> Row:
 
 
 async def get_session(context: Context[Services]) -> Answer:
-    return Answer(session_shown(context.services, await _find(context)))
+    shown = session_shown(context.services, await _find(context))
+    if SESSION_SCOPE in context.caller.scopes:  # a buyer's page: what the merchant noted is not for it
+        shown["metadata"] = {}
+    return Answer(shown)
 
 
 async def select_offer(context: Context[Services], body: SelectOffer) -> Answer:
@@ -222,6 +239,8 @@ async def expire_session(context: Context[Services]) -> Answer:
     row = await _find(context)
     services = context.services
     expired = await services.checkout.expire(context.merchant_id, context.mode, row["id"])
+    if expired["status"] == "complete":
+        raise Conflict("session_complete", "this checkout session is paid: it cannot expire any more")
     if expired["payment_id"] is not None:
         await services.expiry.closing.close_expired(context.merchant_id, expired["payment_id"])
     return Answer(session_shown(services, expired))
@@ -235,5 +254,5 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/checkout/sessions/{id}/select", select_offer, summary="Choose an offer", tag="Checkout",
              auth=Auth.SESSION, scopes=("write", "session"), body=SelectOffer, answer=SelectedShown, refusals=(409,)),
     Endpoint("POST", "/v1/checkout/sessions/{id}/expire", expire_session, summary="Expire a checkout session",
-             tag="Checkout", answer=SessionShown),
+             tag="Checkout", answer=SessionShown, refusals=(409,)),
 )  # fmt: skip

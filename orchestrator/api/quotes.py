@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 from sqlalchemy import select
 
+from orchestrator.api.checkout import known_methods
 from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Body, CurrencyText, MoneyBody, Shown
-from orchestrator.clock import to_us
+from orchestrator.clock import rfc3339, to_us
 from orchestrator.database.tables import Quote, table_of
 from orchestrator.database.unit import Changes, Unit, View
 from orchestrator.errors import Conflict, Invalid, NotFound
@@ -24,10 +25,13 @@ from rates.money import WALLET_USD, Rounding, UnknownAsset, display_asset
 
 class CreateQuote(Body):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"currency": "BRL", "amount": {"amount": "20.00", "currency": "USD"}}]}
+        json_schema_extra={"examples": [{"quote": "BRL", "amount": {"amount": "20.00", "currency": "USD"}}]}
     )
 
-    currency: CurrencyText = Field(description="What the buyer would pay in.")
+    base: CurrencyText = Field(default=WALLET_USD.code, description="What wallets hold: USD.")
+    quote: CurrencyText = Field(
+        validation_alias=AliasChoices("quote", "currency"), description="What the buyer would pay in."
+    )
     amount: MoneyBody | None = Field(default=None, description="USD to convert, without fees.")
     method: str | None = Field(default=None, pattern=r"^[a-z0-9_]{2,40}$", description="Spreads may differ by method.")
 
@@ -35,7 +39,7 @@ class CreateQuote(Body):
 class QuoteShown(Shown):
     id: str
     base: str
-    currency: str
+    currency: str = Field(description="What the buyer would pay in.")
     rate: str = Field(description="mid with the spread, rounded for reading")
     mid: str
     spread_bps: int
@@ -64,18 +68,22 @@ class RateShown(Shown):
 
 async def create_quote(context: Context[Services], body: CreateQuote) -> Answer:
     services, now = context.services, context.services.clock.now()
-    known(body.currency, "/currency")
+    if body.base != WALLET_USD.code:
+        raise Invalid("base_not_possible", f"wallets hold {WALLET_USD.code}: quote from it", pointer="/base")
+    known(body.quote, "/quote")
+    if body.method is not None:
+        known_methods(services, [body.method], pointer="/method")
     usd = None if body.amount is None else body.amount.money(WALLET_USD, pointer="/amount")
     ttl_seconds = services.settings.checkout.session_ttl_s
     try:
         quote = services.pricer.quote(
-            quote_id=context.resource_id, session_id="none", currency=body.currency, method=body.method, now=now,
+            quote_id=context.resource_id, session_id="none", currency=body.quote, method=body.method, now=now,
             ttl_seconds=ttl_seconds,
         )  # fmt: skip
     except RateError as error:
         raise Conflict("no_rate", str(error)) from None
     fields = quote.to_json()
-    shown = quote_shown(fields) | {"base": WALLET_USD.code, "currency": body.currency, "amount": None, "price": None}
+    shown = quote_shown(fields) | {"base": WALLET_USD.code, "currency": body.quote, "amount": None, "price": None}
     if body.amount is not None and usd is not None:
         shown |= {"amount": body.amount.model_dump(), "price": money_body(quote.convert(usd, Rounding.UP))}
 
@@ -119,9 +127,11 @@ async def get_rate(context: Context[Services], query: GetRate) -> Answer:
         "base": mid.base,
         "quote": mid.quote,
         "mid": decimal_text(mid.rate),
-        "as_of": mid.as_of.isoformat(),
+        "as_of": rfc3339(to_us(mid.as_of)),
         "sources": [
-            {"source": one.source, "rate": decimal_text(one.rate), "as_of": one.as_of.isoformat()} for one in mid.sources
+            {"source": one.source, "base": one.base, "quote": one.quote, "rate": decimal_text(one.rate),
+             "as_of": rfc3339(to_us(one.as_of))}
+            for one in mid.sources
         ],
         "dropped": [{"source": source, "reason": reason} for source, reason in mid.dropped],
         "sandbox": mid.sandbox_as_of is not None,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import orjson
-from pydantic import Field
+from prometheus_client import REGISTRY
+from pydantic import ConfigDict, Field
 from sqlalchemy import select
 
-from adapters.base import Mode, ScansChain
-from orchestrator.api.checkout import CustomerBody
+from adapters.base import Capability, Mode, RailAccount, ScansChain
+from orchestrator.api.checkout import Metadata, MethodText, check_country, known_methods
 from orchestrator.api.endpoint import Answer, Context, Endpoint
-from orchestrator.api.fields import Body, CountryText, CurrencyText, Listed, MoneyBody, Page, Shown, listed
+from orchestrator.api.fields import Body, CountryText, CurrencyText, Listed, MoneyBody, Page, Shown, listed, money_shown
 from orchestrator.api.quotes import known
-from orchestrator.clock import rfc3339
+from orchestrator.clock import rfc3339, to_us
 from orchestrator.database.tables import ChainCursor, Decision, Deposit, Review, table_of
-from orchestrator.errors import NotFound
+from orchestrator.database.unit import Row
+from orchestrator.errors import Conflict, Invalid, NotFound
 from orchestrator.payments.sightings import Network, deposit_object
-from orchestrator.routing.explain import explain
+from orchestrator.routing.explain import DecisionUnreadable, explain
 from orchestrator.routing.facts import RoutingFacts
 from orchestrator.services import Services
 from rates.money import WALLET_USD
@@ -29,10 +32,22 @@ class MethodShown(Shown):
     countries: list[str] | None = Field(description="null: anywhere")
     currencies: list[str]
     expected_seconds: int
-    health: str
-    calls: int
+    amount_min: list[dict[str, str]]
+    amount_max: list[dict[str, str]]
+    health: str = Field(description="healthy | degraded | down")
+    calls: int = Field(description="In the window of the last minutes.")
     failures: int
-    last_error: str | None
+    last_error_at: str | None
+    reopens_at: str | None = Field(description="When a rail that is down is offered again.")
+
+
+class ChainShown(Shown):
+    chain: str = Field(description="CAIP-2", examples=["eip155:56"])
+    family: str
+    confirmations: int
+    scanned_block: int | None = Field(description="The last one that was read whole; null before the first.")
+    scanned_at: str | None
+    lag_blocks: int | None = Field(description="Null where no worker of this process reads the chain.")
 
 
 class RailShown(Shown):
@@ -40,16 +55,49 @@ class RailShown(Shown):
     account: str
     mode: str
     methods: list[MethodShown]
-    chain: dict[str, Any] | None
+    chain: ChainShown | None
 
 
 class Explain(Body):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"country": "BR", "amount": {"amount": "20.00", "currency": "USD"}}]}
+    )
+
     country: CountryText
-    amount: MoneyBody
-    currency: CurrencyText | None = None
-    customer: str = Field(default="", max_length=200)
-    methods: list[str] | None = None
-    metadata: dict[str, str] = Field(default_factory=dict, max_length=20)
+    amount: MoneyBody = Field(description="What the wallet would receive, in USD.")
+    currency: CurrencyText | None = Field(default=None, description="What the buyer asks to be charged in.")
+    customer: str = Field(default="", max_length=200, description="Sticky splits hang on it.")
+    customer_age_days: int | None = Field(default=None, ge=0, le=100_000)
+    risk: Literal["low", "medium", "high"] | None = None
+    methods: list[MethodText] | None = Field(default=None, min_length=1, max_length=50)
+    metadata: Metadata = Field(default_factory=dict, max_length=20)
+
+
+class ListReviews(Page):
+    status: Literal["open", "resolved"] | None = None
+
+
+class RuleShown(Shown):
+    id: str
+    matched: bool
+    why: str
+
+
+class ExplanationShown(Shown):
+    ruleset_hash: str
+    ruleset_at_hand: bool = Field(description="False: the rules have changed since; they are told by number only.")
+    facts: dict[str, Any]
+    source: dict[str, str]
+    rules: list[RuleShown]
+    rail_choice: dict[str, list[RuleShown]]
+    options: list[dict[str, Any]] = Field(description="Every method of every rail: kept or dropped, and why.")
+    offers: list[dict[str, Any]] = Field(description="Best first.")
+    rates: dict[str, str | None]
+
+
+class DecisionShown(ExplanationShown):
+    id: str
+    created_at: str
 
 
 class FindDeposits(Page):
@@ -79,50 +127,68 @@ class ReviewShown(Shown):
     status: str
     evidence: dict[str, Any]
     created_at: str
+    resolved_at: str | None
 
 
 async def list_rails(context: Context[Services]) -> Answer:
-    services, now = context.services, context.services.clock.now()
-    table = table_of(ChainCursor)
-    cursors = {row["network"]: row for row in await services.reads.all(select(table))}
-    shown = []
-    for (rail, account), adapter in services.rails.items():
-        if adapter.account.mode.value != context.mode:
-            continue
-        methods = []
-        for capability in adapter.capabilities:
-            report = services.health.report((rail, account, capability.method), now)
-            methods.append({
-                "method": capability.method,
-                "flow": capability.flow.value,
-                "countries": None if capability.countries is None else sorted(capability.countries),
-                "currencies": list(capability.currencies),
-                "expected_seconds": capability.expected_seconds,
-                "health": report.state.value,
-                "calls": report.calls,
-                "failures": report.failures,
-                "last_error": report.last_error or None,
-            })  # fmt: skip
-        chain = None
-        if isinstance(adapter, ScansChain):
-            network = Network.of(adapter.account, adapter)
-            cursor = cursors.get(network.name)
-            chain = {
-                "chain": network.chain,
-                "confirmations": network.confirmations,
-                "scanned_block": None if cursor is None else cursor["number"],
-                "scanned_at": None if cursor is None else rfc3339(cursor["updated_us"]),
-            }
-        shown.append({"rail": rail, "account": account, "mode": context.mode, "methods": methods, "chain": chain})
+    services = context.services
+    cursors = {row["network"]: row for row in await services.reads.all(select(table_of(ChainCursor)))}
+    shown = [
+        {
+            "rail": rail,
+            "account": account,
+            "mode": context.mode,
+            "methods": [_method(services, rail, account, capability) for capability in adapter.capabilities],
+            "chain": _chain(adapter, adapter.account, cursors) if isinstance(adapter, ScansChain) else None,
+        }
+        for (rail, account), adapter in services.rails.items()
+        if adapter.account.mode.value == context.mode
+    ]
     return Answer({"data": shown, "next_cursor": None})
+
+
+def _method(services: Services, rail: str, account: str, capability: Capability) -> dict[str, Any]:
+    """Return one method with its health, without a failure's text: that is a rail's word to us, for operators."""
+    report = services.health.report((rail, account, capability.method), services.clock.now())
+    return {
+        "method": capability.method,
+        "flow": capability.flow.value,
+        "countries": None if capability.countries is None else sorted(capability.countries),
+        "currencies": list(capability.currencies),
+        "expected_seconds": capability.expected_seconds,
+        "amount_min": [money_shown(money) for money in capability.amount_min.values()],
+        "amount_max": [money_shown(money) for money in capability.amount_max.values()],
+        "health": report.state.value,
+        "calls": report.calls,
+        "failures": report.failures,
+        "last_error_at": None if report.last_error_at is None else rfc3339(to_us(report.last_error_at)),
+        "reopens_at": None if report.reopens_at is None else rfc3339(to_us(report.reopens_at)),
+    }
+
+
+def _chain(scanner: ScansChain, account: RailAccount, cursors: Mapping[str, Row]) -> dict[str, Any]:
+    network = Network.of(account, scanner)
+    cursor = cursors.get(network.name)
+    # Who scans is a worker, which this floor does not know: its gauge is how it tells everybody.
+    lag = REGISTRY.get_sample_value("crossrail_chain_lag_blocks", {"network": network.name})
+    return {
+        "chain": network.chain,
+        "family": network.family,
+        "confirmations": network.confirmations,
+        "scanned_block": None if cursor is None else cursor["number"],
+        "scanned_at": None if cursor is None else rfc3339(cursor["updated_us"]),
+        "lag_blocks": None if lag is None else int(lag),
+    }
 
 
 async def explain_routing(context: Context[Services], body: Explain) -> Answer:
     services = context.services
-    CustomerBody(reference=body.customer or "-", country=body.country).ref(context.merchant_id, "", pointer="")
+    check_country(body.country, "/country")
     if body.currency is not None:
         known(body.currency, "/currency")
     amount = body.amount.money(WALLET_USD, pointer="/amount")
+    if amount.units == 0:
+        raise Invalid("amount_out_of_range", "nothing is routed for an amount of 0", pointer="/amount/amount")
     facts = RoutingFacts(
         country=body.country,
         amount=amount,
@@ -131,8 +197,10 @@ async def explain_routing(context: Context[Services], body: Explain) -> Answer:
         currency=body.currency,
         merchant=context.merchant_id,
         customer=body.customer,
+        customer_age_days=body.customer_age_days,
+        risk=body.risk,
         metadata=body.metadata,
-        methods=None if body.methods is None else frozenset(body.methods),
+        methods=known_methods(services, body.methods),
     )
     decision = services.routing.decide(facts)
     return Answer(explain(decision.to_json(), services.routing.ruleset))
@@ -148,7 +216,10 @@ async def get_decision(context: Context[Services]) -> Answer:
     if row is None:
         raise NotFound("decision_not_found", f"there is no decision {context.path['id']}")
     ruleset = services.routing.ruleset
-    told = explain(row["body"], ruleset if ruleset.hash == row["ruleset_hash"] else None)
+    try:
+        told = explain(row["body"], ruleset if ruleset.hash == row["ruleset_hash"] else None)
+    except DecisionUnreadable as error:
+        raise Conflict("decision_unreadable", str(error)) from None
     return Answer({"id": row["id"], "created_at": rfc3339(row["created_us"]), **told})
 
 
@@ -162,9 +233,11 @@ async def find_deposits(context: Context[Services], query: FindDeposits) -> Answ
     return Answer({"data": [deposit_object(row) for row in rows], "next_cursor": None})
 
 
-async def list_reviews(context: Context[Services], query: Page) -> Answer:
+async def list_reviews(context: Context[Services], query: ListReviews) -> Answer:
     table = table_of(Review)
     wanted = select(table).where(table.c.merchant_id == context.merchant_id, table.c.mode == context.mode)
+    if query.status is not None:
+        wanted = wanted.where(table.c.status == query.status)
     if query.after is not None:
         wanted = wanted.where(table.c.id < query.after)
     found = await context.services.reads.all(wanted.order_by(table.c.id.desc()).limit(query.limit + 1))
@@ -178,6 +251,7 @@ async def list_reviews(context: Context[Services], query: Page) -> Answer:
             "status": row["status"],
             "evidence": orjson.loads(row["evidence"]),
             "created_at": rfc3339(row["created_us"]),
+            "resolved_at": None if row["resolved_us"] is None else rfc3339(row["resolved_us"]),
         }
         for row in rows
     ]
@@ -188,11 +262,11 @@ ENDPOINTS = (
     Endpoint("GET", "/v1/rails", list_rails, summary="List rails, their methods and their health", tag="Rails",
              answer=Listed[RailShown]),
     Endpoint("POST", "/v1/routing/explain", explain_routing, summary="Explain what a session would be offered",
-             tag="Routing", body=Explain, answer=dict[str, Any], scopes=("read", "write")),
+             tag="Routing", body=Explain, answer=ExplanationShown, scopes=("read", "write")),
     Endpoint("GET", "/v1/routing/decisions/{id}", get_decision, summary="Explain a decision that was made",
-             tag="Routing", answer=dict[str, Any]),
+             tag="Routing", answer=DecisionShown, refusals=(409,)),
     Endpoint("GET", "/v1/deposits", find_deposits, summary="Find what a transaction paid", tag="Payments",
              query=FindDeposits, answer=Listed[DepositShown]),
     Endpoint("GET", "/v1/reviews", list_reviews, summary="List what needs a person, newest first", tag="Payments",
-             query=Page, answer=Listed[ReviewShown]),
+             query=ListReviews, answer=Listed[ReviewShown]),
 )  # fmt: skip

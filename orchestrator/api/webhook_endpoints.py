@@ -71,7 +71,7 @@ async def resend_event(context: Context[Services]) -> Answer:
 
 ENDPOINTS = (
     Endpoint("POST", "/v1/webhook_endpoints", create, summary="Hear of events at an address", tag="Events",
-             body=CreateEndpoint, answer=NewEndpointShown, status=201, creates="whe"),
+             body=CreateEndpoint, answer=NewEndpointShown, status=201, creates="we"),
     Endpoint("GET", "/v1/webhook_endpoints", list_all, summary="List webhook endpoints", tag="Events",
              answer=Listed[EndpointShown]),
     Endpoint("DELETE", "/v1/webhook_endpoints/{id}", delete, summary="Stop hearing of events at an address",

@@ -63,8 +63,9 @@ async def wallet_object(reads: Reads, rails: Mapping[tuple[str, str], RailAdapte
         )
     )
     parts = {row["code"]: row["balance"] for row in rows}
+    # The books count what we owe to a customer as negative; a debt is what the customer owes.
     balance = {
-        name: usd_body(abs(sum(parts.get(code, 0) for code in codes)))["amount"]
+        name: usd_body((1 if name == "debt" else -1) * sum(parts.get(code, 0) for code in codes))["amount"]
         for name, codes in BALANCE_PARTS.items()
     }
     return {
