@@ -18,6 +18,8 @@ from orchestrator.payments.payment import Fact
 from orchestrator.payments.story import Story, money_body, usd_body
 from rates.money import Asset, Money
 
+_PAID_BY = ("rail", "account", "method", "asset")
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -140,9 +142,9 @@ class Sightings:
         """The oldest open attempt with exactly this amount left; else the only open one; else none (rule 18)."""
         lock = attempts_lock(owner)
         account = self.network.account
-        wanted = (account.rail, account.account, transfer.token.method)
+        wanted = (account.rail, account.account, transfer.token.method, str(transfer.amount.asset))
         rows = self.view.many(lock.table, lock.columns, lock.values)
-        open_ones = [row for row in rows if (row["rail"], row["account"], row["method"]) == wanted]
+        open_ones = [row for row in rows if tuple(row[name] for name in _PAID_BY) == wanted]
         for row in open_ones:
             if row["units"] - row["received_units"] - self._waiting(row["id"]) == transfer.amount.units:
                 return row

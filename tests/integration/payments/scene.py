@@ -74,6 +74,14 @@ MARKET = {
 FEES = FeeSchedule(119, Money(130_000_000, WALLET_USD), Money.zero(WALLET_USD), 100)
 SOFT = Decline(Severity.SOFT, "insufficient_funds", "Not enough money.")
 HARD = Decline(Severity.HARD, "stolen_card", "Refused.")
+SCREENING = ScreeningPolicy(
+    frozenset({"KP"}),
+    ("banned",),
+    Money(10**9, WALLET_USD),
+    Money(10**13, WALLET_USD),
+    50,
+    Money(5 * 10**13, WALLET_USD),
+)
 
 
 @dataclass
@@ -159,7 +167,6 @@ class Scene:
     async def session(self, *, usd: int = 20, methods: Sequence[str] = METHODS, customer: str | None = None) -> Row:
         """A session with one BRL offer per method, for half an hour."""
         session_id = new_id("cs")
-        ref = CustomerRef(MERCHANT, MODE, customer or f"customer of {session_id}", "BR")
         principal = Money(usd * 10**9, WALLET_USD)
         offers = [
             Offer(
@@ -177,22 +184,7 @@ class Scene:
             for number, method in enumerate(methods)
         ]
 
-        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-            owner = ensure_customer(view, changes, ref)
-            row = {
-                "merchant_id": MERCHANT, "id": session_id, "mode": MODE, "customer_id": owner["id"],
-                "customer_reference": ref.reference, "wallet_id": owner["wallet_id"], "country": "BR", "locale": "en",
-                "status": "open", "amount_units": principal.units,
-                "offers": orjson.dumps([offer.to_json() for offer in offers]).decode(), "decision_id": "dec_none",
-                "payment_id": None, "suggested_offer": None, "success_url": None, "cancel_url": None,
-                "metadata_json": "{}", "expires_us": view.now_us + 1800 * 10**6, "created_us": view.now_us,
-            }  # fmt: skip
-            changes.insert("checkout_session", **row)
-            return {"session": row}
-
-        answer = (await self.writer.submit(Unit(MERCHANT, MODE, None, (ref.lock(),), decide))).answer
-        row: Row = answer["session"]
-        return row
+        return await stored_session(self.writer, offers, principal, customer or f"customer of {session_id}", session_id)
 
     async def select(self, session: Row, number: int = 0) -> Mapping[str, Any]:
         return await self.selection.select(MERCHANT, MODE, session["id"], offers_of(session)[number].id)
@@ -235,7 +227,7 @@ class Scene:
         table = table_of(tables.Payment)
         return await self.reads.one(select(table).where(table.c.session_id == session["id"]))
 
-    async def stored_session(self, session: Row) -> Row:
+    async def session_now(self, session: Row) -> Row:
         table = table_of(tables.CheckoutSession)
         row = await self.reads.one(select(table).where(table.c.id == session["id"]))
         assert row is not None
@@ -270,6 +262,31 @@ class Scene:
             assert (row["status"] == "credited") == (row["credited_units"] > 0)
 
 
+async def stored_session(
+    writer: Writer, offers: Sequence[Offer], principal: Money, customer: str, session_id: str | None = None
+) -> Row:
+    """Store a session that nobody routed."""
+    session_id = session_id or new_id("cs")
+    ref = CustomerRef(MERCHANT, MODE, customer, "BR")
+
+    def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+        owner = ensure_customer(view, changes, ref)
+        row = {
+            "merchant_id": MERCHANT, "id": session_id, "mode": MODE, "customer_id": owner["id"],
+            "customer_reference": customer, "wallet_id": owner["wallet_id"], "country": "BR", "locale": "en",
+            "status": "open", "amount_units": principal.units,
+            "offers": orjson.dumps([offer.to_json() for offer in offers]).decode(), "decision_id": "dec_none",
+            "payment_id": None, "suggested_offer": None, "success_url": None, "cancel_url": None,
+            "metadata_json": "{}", "expires_us": view.now_us + 1800 * 10**6, "created_us": view.now_us,
+        }  # fmt: skip
+        changes.insert("checkout_session", **row)
+        return {"session": row}
+
+    answer = (await writer.submit(Unit(MERCHANT, MODE, None, (ref.lock(),), decide))).answer
+    row: Row = answer["session"]
+    return row
+
+
 @asynccontextmanager
 async def opened_scene(url: str) -> AsyncIterator[Scene]:
     clock = SetClock()
@@ -285,12 +302,8 @@ async def opened_scene(url: str) -> AsyncIterator[Scene]:
         confirmation = Confirmation(writer, Finder(reads), pricer, clock)
         calls = RailCalls(writer, confirmation, {(RAIL, ACCOUNT): rail}, HealthBoard(), clock, 1_000_000)
         closing = Closing(calls, reads)
-        screening = ScreeningPolicy(
-            frozenset({"KP"}), ("banned",), Money(10**9, WALLET_USD), Money(10**13, WALLET_USD), 50,
-            Money(5 * 10**13, WALLET_USD),
-        )  # fmt: skip
-        checkout = Checkout(writer, pricer, NoRouter(), clock, screening, CheckoutPolicy(1800, 300, 86_400))
-        selection = Selection(calls, closing, reads, screening, "https://pay.example")
+        checkout = Checkout(writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400))
+        selection = Selection(calls, closing, reads, SCREENING, "https://pay.example")
         watch = SettlementWatch(calls, reads, WatchPolicy(2.0, 3600.0))
         yield Scene(writer, reads, clock, pricer, rail, confirmation, calls, checkout, closing, selection, watch)
     finally:
