@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 }
 EXAMPLE_DEPTH_MAX: Final = 6
+FIELD_DEPTH_MAX: Final = 2
 _FOLDER: Final = Path(__file__).parent
 _METHODS: Final = ("get", "post", "put", "delete")
 
@@ -33,6 +35,7 @@ def page(document: Mapping[str, Any]) -> bytes:
             if method in operations:
                 groups[operations[method]["tags"][0]].append(_endpoint(document, path, method, operations[method]))
     components = document["components"]
+    environment.filters["words"] = _words
     html = environment.get_template("docs.html.j2").render(
         info=document["info"],
         style=(_FOLDER / "docs.css").read_text("utf-8"),
@@ -42,6 +45,14 @@ def page(document: Mapping[str, Any]) -> bytes:
         problem_example=_pretty(_example(components, components["schemas"]["Problem"])),
     )
     return html.encode()
+
+
+def _words(text: str) -> Markup:
+    """Return a description with what stands in backticks as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    )
 
 
 def _endpoint(document: Mapping[str, Any], path: str, method: str, operation: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,18 +103,37 @@ def _resolved(components: Mapping[str, Any], schema: Mapping[str, Any]) -> Mappi
     return schema
 
 
-def _fields(components: Mapping[str, Any], schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _fields(
+    components: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "", depth: int = 0
+) -> list[dict[str, Any]]:
+    """Return the fields of an object, each with those inside it behind it: ``customer.country``, ``offers[].id``."""
     schema = _resolved(components, schema)
     required = schema.get("required", ())
-    return [
-        {
-            "name": name,
-            "required": name in required,
-            "type": _type(components, field),
-            "description": field.get("description", ""),
-        }
-        for name, field in schema.get("properties", {}).items()
-    ]
+    rows: list[dict[str, Any]] = []
+    for name, field in schema.get("properties", {}).items():
+        rows.append(
+            {
+                "name": prefix + name,
+                "required": name in required,
+                "type": _type(components, field),
+                "description": field.get("description", ""),
+            }
+        )
+        if depth < FIELD_DEPTH_MAX:
+            inner, mark = _inner(components, field)
+            rows += _fields(components, inner, f"{prefix}{name}{mark}.", depth + 1)
+    return rows
+
+
+def _inner(components: Mapping[str, Any], field: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """Return what a field holds, without "or null" and without the list around it."""
+    field = _resolved(components, field)
+    ways = [one for one in field.get("anyOf", ()) if one.get("type") != "null"]
+    if len(ways) == 1:
+        field = _resolved(components, ways[0])
+    if field.get("type") == "array":
+        return _resolved(components, field.get("items", {})), "[]"
+    return field, ""
 
 
 def _type(components: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
