@@ -9,7 +9,10 @@ from typing import Any, Final
 
 import aiohttp_jinja2
 import jinja2
+import structlog
 from aiohttp import web
+
+from orchestrator.web.locales import Language, choose
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATIC: Final = Path(__file__).parent / "static"
@@ -28,6 +31,15 @@ SECURITY: Final = {
     "Cache-Control": "no-store",
 }
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+LANGUAGE_COOKIE: Final = "crossrail_lang"
+_log = structlog.get_logger("page")
+
+
+def asked_language(request: web.Request, session_locale: str = "") -> Language:
+    """Return the language that the buyer picked, or the session's, or the browser's."""
+    wanted = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
+    return choose(wanted, session_locale, request.headers.get("Accept-Language", ""))
 
 
 class Assets:
@@ -65,11 +77,15 @@ def guarded(handler: Handler, *, forms_stay: bool = False) -> Handler:
     headers = {**SECURITY, "Content-Security-Policy": policy}
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        response: web.StreamResponse
         try:
             response = await handler(request)
         except web.HTTPException as error:
             error.headers.update(headers)
             raise
+        except Exception:  # noqa: BLE001  # a bug of ours: logged whole; a person gets a page, and nothing of its inside
+            _log.exception("page_broke", route=str(request.match_info.route.resource))
+            response = rendered(request, "broke.html", {"language": asked_language(request)}, 500)
         response.headers.update(headers)
         return response
 

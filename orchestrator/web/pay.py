@@ -14,13 +14,12 @@ from orchestrator.payments.client_secret import client_secret, is_client_secret
 from orchestrator.payments.finder import AttemptAt
 from orchestrator.payments.nudge import check_soon
 from orchestrator.services import Services
-from orchestrator.web.door import rendered, rendered_text
-from orchestrator.web.locales import LANGUAGES, Language, choose, own_name
+from orchestrator.web.door import LANGUAGE_COOKIE, asked_language, rendered, rendered_text
+from orchestrator.web.locales import LANGUAGES, Language, own_name
 from orchestrator.web.panel import panel_of, web_address
 from orchestrator.web.sight import Sight, find_session, look
 
 COOKIE: Final = "crossrail_pay"
-LANGUAGE_COOKIE: Final = "crossrail_lang"
 COOKIE_AFTER_S: Final = 86_400
 """How long after a session's end its browser may still look."""
 STRANGER_CHECKS_MAX: Final = 3
@@ -34,12 +33,12 @@ class PayPage:
     services: Services
 
     async def show(self, request: web.Request) -> web.StreamResponse:
-        language = _language(request, "")
+        language = asked_language(request)
         session = await self._admitted(request, request.query.get("client_secret"))
         if session is None:
             return self._missing(request, language)
         sight = await self._sight(session)
-        language = _language(request, session["locale"])
+        language = asked_language(request, session["locale"])
         response = rendered(request, "pay.html", self._context(sight, language))
         self._remember(response, session, language)
         return response
@@ -49,7 +48,7 @@ class PayPage:
         session = await self._admitted(request, request.query.get("client_secret"))
         if session is None:
             return web.json_response({"error": "not_found"}, status=404)
-        language = _language(request, session["locale"])
+        language = asked_language(request, session["locale"])
         sight = await self._sight(session)
         context = self._context(sight, language)
         panel = context["panel"]
@@ -71,7 +70,7 @@ class PayPage:
         """Take the buyer's choice. The secret inside the form is what tells it from another site's form."""
         form = await request.post()
         session = await self._admitted(request, str(form.get("client_secret", "")), cookie=False)
-        language = _language(request, session["locale"] if session else "")
+        language = asked_language(request, session["locale"] if session else "")
         if session is None:
             return self._missing(request, language)
         try:
@@ -95,7 +94,7 @@ class PayPage:
         if known is not None:
             await self._hurry(known, None if session is not None else STRANGER_CHECKS_MAX)
         if session is None:
-            return rendered(request, "return.html", {"language": _language(request, ""), **_NEUTRAL})
+            return rendered(request, "return.html", {"language": asked_language(request), **_NEUTRAL})
         return web.Response(status=303, headers={"Location": f"/pay/{session_id}"})
 
     async def _hurry(self, session: Row, checks_max: int | None) -> None:
@@ -149,8 +148,3 @@ class PayPage:
     @staticmethod
     def _missing(request: web.Request, language: Language) -> web.Response:
         return rendered(request, "missing.html", {"language": language, **_NEUTRAL}, NotFound.status)
-
-
-def _language(request: web.Request, session_locale: str) -> Language:
-    wanted = request.query.get("lang") or request.cookies.get(LANGUAGE_COOKIE)
-    return choose(wanted, session_locale, request.headers.get("Accept-Language", ""))

@@ -89,7 +89,7 @@ class SignIn:
             if request.method not in {"GET", "HEAD"}:
                 given = str((await request.post()).get("csrf", ""))
                 if not hmac.compare_digest(given.encode(), self.csrf(person).encode()):
-                    raise web.HTTPForbidden(text="this form is too old: go back, load the page again and repeat")
+                    return self._form(request, "This form was too old. Please sign in again.", 403)
             request[SIGNED_IN] = person
             return await handler(request)
 

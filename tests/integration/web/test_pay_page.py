@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import select
 
 from orchestrator.database.tables import Attempt, Review, table_of
-from orchestrator.database.unit import Row
+from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.payments.client_secret import client_secret
 from orchestrator.payments.offers import offers_of
 from orchestrator.web.app import setup
 from orchestrator.web.door import STATIC
 from orchestrator.web.panel import web_address
-from tests.support.world import MERCHANT, World, world
+from tests.support.world import MERCHANT, MODE, World, world
 
 PAGE_BYTES_MAX = 100_000
 
@@ -270,6 +270,22 @@ async def test_an_expired_session_offers_nothing(sqlite_url: str, tmp_path: Path
         assert state["phase"] == "expired"
         assert "<form" not in state["html"]
         assert 'href="https://shop.example/"' in state["html"]
+
+
+async def test_a_bug_of_ours_is_a_page_for_people_that_tells_nothing_of_its_inside(here: World) -> None:
+    session = await here.session("BR")
+
+    def decide(_view: View, changes: Changes) -> dict[str, str]:
+        changes.update("checkout_session", (MERCHANT, session["id"]), offers="{not json")
+        return {}
+
+    locks = (row_lock("checkout_session", MERCHANT, session["id"]),)
+    await here.services.writer.submit(Unit(MERCHANT, MODE, None, locks, decide))
+    answer, text = await get(here, here.page_url(session) + "&lang=en")
+    assert answer.status == 500
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "do not pay twice" in text
+    assert "json" not in text.lower()
 
 
 @pytest.mark.parametrize(
