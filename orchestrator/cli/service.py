@@ -185,6 +185,7 @@ def configure_logs() -> None:
 
 def _processors() -> list[Any]:
     return [
+        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

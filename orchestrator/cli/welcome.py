@@ -37,7 +37,7 @@ def _print_links(services: Services, shop: Shop, checkout: str) -> None:
     url = services.settings.service.public_url
     name = services.settings.admin.operator_name
     curl = (
-        f"curl -s {url}/v1/checkout/sessions -H 'Authorization: Bearer {shop.key}' "
+        f"curl -s {url}/v1/checkout/sessions -H 'Authorization: Bearer {shop.key}' -H 'Content-Type: application/json' "
         """-d '{"customer":{"reference":"alice","country":"NL"},"amount":{"amount":"20.00","currency":"USD"}}'"""
     )
     print(f"""

@@ -226,7 +226,7 @@ class DepositAddress(SQLModel, table=True):
 
 class CheckoutSession(SQLModel, table=True):
     __tablename__ = "checkout_session"
-    __table_args__ = _args(Index("checkout_session_open", "status", "expires_us"))
+    __table_args__ = _args(Index("checkout_session_open", "status", "expires_us"), Index("checkout_session_id", "id"))
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
     mode: str = _text()

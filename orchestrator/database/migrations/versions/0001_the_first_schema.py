@@ -174,6 +174,7 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     with op.batch_alter_table("checkout_session", schema=None) as batch_op:
+        batch_op.create_index("checkout_session_id", ["id"], unique=False)
         batch_op.create_index("checkout_session_open", ["status", "expires_us"], unique=False)
 
     op.create_table(
