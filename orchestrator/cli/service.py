@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -27,6 +28,8 @@ from orchestrator.workers.roster import workers
 from orchestrator.workers.supervisor import Supervisor
 
 SHUTDOWN_S = 10.0
+GC_YOUNG_MAX = 20_000
+"""New containers between two looks of the garbage collector (Python's own: 700)."""
 _log = structlog.get_logger("service")
 
 
@@ -111,6 +114,7 @@ class Service:
         if self.with_api:
             await _listen(stack, root_app(services, supervisor), settings.service.host, settings.service.port)
         self._announce(stack, services)
+        _spare_the_collector()
         return services, supervisor
 
     def _announce(self, stack: AsyncExitStack, services: Services) -> None:
@@ -154,6 +158,16 @@ async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: 
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, host, port).start()
+
+
+def _spare_the_collector() -> None:
+    """Take what stays for ever (modules, models, routes) out of the collector's sight; it costs a fifth of all time else.
+
+    A request leaves few cycles behind, so the young are looked at seldom; the old still are.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG_MAX, 20, 20)
 
 
 def _is_sandbox(settings: Settings) -> bool:
