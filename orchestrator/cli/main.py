@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from orchestrator.cli import data, people, rails_and_rates, rules, serve
+from orchestrator.cli import data, doctor, people, rails_and_rates, rules, serve
 from orchestrator.cli.console import Failure
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ rules.register(app)
 rails_and_rates.register(app)
 data.register(app)
 people.register(app)
+doctor.register(app)
 
 
 def main() -> None:
