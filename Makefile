@@ -13,7 +13,7 @@ export PORT DEMO
 
 python := .venv/bin/python
 
-.PHONY: help run demo test check bench soak lock clean runtime dev browser
+.PHONY: help run demo test check bench soak lock clean runtime dev browser load
 help:
 	@echo 'make run              the service with sandbox rails on 127.0.0.1:$(PORT) (PORT=n; DEMO=0: no buyers are played)'
 	@echo 'make demo             buyers from several countries top up over every rail; a table; 0 only if the books are right'
@@ -36,7 +36,7 @@ test: dev browser
 check: dev
 	@exec $(python) -m tests.support.suite --checks-only
 
-bench: dev
+bench: dev load
 	@exec $(python) -m bench '$(ONLY)'
 
 soak: dev
@@ -115,6 +115,22 @@ endef
 browser: export script = $(value browser_script)
 
 browser:
+	@bash -euc "$$script"
+
+# --- the load generator of the benchmarks over HTTP --------------------------------------------------------------------
+
+define load_script
+if command -v wrk >/dev/null; then exit 0; fi
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo '  benchmarks over HTTP need the Debian package wrk'; exit 0
+fi
+mkdir -p var
+{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends wrk; } >var/apt.log 2>&1 </dev/null \
+  || { tail -n 5 var/apt.log; echo 'could not install the Debian package wrk (var/apt.log)'; exit 1; }
+endef
+load: export script = $(value load_script)
+
+load:
 	@bash -euc "$$script"
 
 # --- lock files: hashes, no addresses --------------------------------------------------------------------------------
