@@ -21,6 +21,7 @@ from orchestrator.ids import new_id
 from orchestrator.payments.attempt import AttemptStatus, after_event, closes
 from orchestrator.payments.crediting import (
     MoneyAt,
+    ask_a_person,
     credit_locks,
     credit_wallet,
     holding_of,
@@ -143,6 +144,8 @@ class _Scene:
 
     def money(self, amount: Money, arrival: Price | str) -> dict[str, Any]:
         """Take money: credit it, or hold it in suspense for a person; never ignore it."""
+        if amount.units <= 0:
+            return self._nothing(amount)
         money = self._money_at(amount)
         if is_claimed(self.view, money):
             return {"result": "known_money", "payment": self.found.payment_id}
@@ -177,6 +180,15 @@ class _Scene:
         self.story.write()
         result = "review" if isinstance(priced, str) else "credited"
         return {"result": result, "payment": self.found.payment_id, "credited_units": credited}
+
+    def _nothing(self, amount: Money) -> dict[str, Any]:
+        """A capture of nothing (or less) moves no money and claims none: a person looks at what the rail meant."""
+        ask_a_person(
+            self.view, self.changes, self.found.merchant_id, self.found.mode, reason="captured_nothing",
+            subject=self.found.attempt_id, payment_id=self.found.payment_id,
+            evidence={"received": money_body(amount), **self._detail()},
+        )  # fmt: skip
+        return {"result": "nothing", "payment": self.found.payment_id}
 
     def _price(self, amount: Money, arrival: Price | str) -> Price | str:
         """The locked price, if this is what was asked for and in time; the rate of arrival for late money."""

@@ -257,6 +257,18 @@ async def test_money_that_is_not_what_was_asked_for_is_held_for_a_person(url: st
             assert [row["reason"] for row in await scene.reviews() if row["payment_id"] == payment["id"]] == [reason]
 
 
+async def test_a_capture_of_nothing_claims_nothing_and_what_comes_after_it_counts(url: str) -> None:
+    async with opened_scene(url) as scene:
+        session = await scene.session()
+        attempt = (await scene.select(session))["attempt"]
+        for units in (0, -5):
+            assert (await scene.captured(attempt, "pi_1", Money(units, BRL))).answer["result"] == "nothing"
+        assert [row["reason"] for row in await scene.reviews()] == ["captured_nothing"] * 2
+        assert await _credited(scene, session) == 0
+        await scene.captured(attempt, "pi_1")
+        assert await _credited(scene, session) == PRINCIPAL
+
+
 async def test_money_after_expiry_is_credited_at_the_rate_of_arrival(url: str) -> None:
     async with opened_scene(url) as scene:
         session = await scene.session()
