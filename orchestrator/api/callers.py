@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from typing import Final
@@ -12,7 +11,7 @@ from aiohttp import web
 from sqlalchemy import select
 
 from orchestrator.access import PLATFORM
-from orchestrator.api import problems
+from orchestrator.api.body import read_body
 from orchestrator.api.endpoint import BODY_BYTES_MAX, NOBODY, ApiServices, Auth, Caller, Endpoint
 from orchestrator.database.tables import CheckoutSession, table_of
 from orchestrator.errors import Forbidden, Unauthenticated
@@ -22,7 +21,6 @@ PLATFORM_CALLER: Final = Caller(PLATFORM, "live", "admin_token", frozenset({PLAT
 SESSION_SCOPE: Final = "session"
 """What the holder of a ``client_secret`` may do: nothing but the endpoints with ``Auth.SESSION``, for that session."""
 TOKEN_CHARS_MAX: Final = 300
-BODY_SECONDS_MAX: Final = 20
 
 
 async def caller_of(services: ApiServices, endpoint: Endpoint, request: web.Request) -> Caller:
@@ -55,12 +53,9 @@ async def caller_of(services: ApiServices, endpoint: Endpoint, request: web.Requ
 async def _client_secret_of(request: web.Request) -> str:
     """Return the ``client_secret`` of the query or of the JSON body, as a page without headers sends it; or ""."""
     given: object = request.query.get("client_secret")
-    if given is None and request.can_read_body and (request.content_length or 0) <= BODY_BYTES_MAX:
+    if given is None and request.can_read_body:
         try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
-                body = orjson.loads(await request.read())
-        except TimeoutError:
-            raise problems.BodySlow("body_too_slow", f"the body took longer than {BODY_SECONDS_MAX} s") from None
+            body = orjson.loads(await read_body(request, BODY_BYTES_MAX))
         except orjson.JSONDecodeError:
             return ""  # whoever sent it is nobody yet: what is wrong with a body is told to callers only
         given = body.get("client_secret") if isinstance(body, dict) else None

@@ -16,9 +16,9 @@ from orchestrator.database.tables import CheckoutSession, Customer, table_of
 from orchestrator.database.unit import Row
 from orchestrator.errors import Conflict, Invalid, NotFound
 from orchestrator.payments.checkout import NewSession
-from orchestrator.payments.client_secret import client_secret, pay_url
+from orchestrator.payments.client_secret import client_secret, page_url
 from orchestrator.payments.customers import CustomerRef
-from orchestrator.payments.offers import offers_of
+from orchestrator.payments.offers import Offer, offers_shown
 from orchestrator.payments.story import usd_body
 from orchestrator.payments.wallets import find_wallet
 from orchestrator.routing.countries import country_hint, is_country
@@ -142,20 +142,20 @@ class SelectedShown(Shown):
     suggested_offer: str | None = None
 
 
-def session_shown(services: Services, row: Row) -> dict[str, Any]:
-    """Return a session as the API shows it."""
-    secret = services.secrets.server
+def session_shown(services: Services, row: Row, offers: list[Offer] | None = None) -> dict[str, Any]:
+    """Return a session as the API shows it. ``offers``: those that it stores, where they are at hand."""
+    secret = client_secret(services.secrets.server, row["id"])
     return {
         "id": row["id"],
-        "url": pay_url(services.settings.service.public_url, secret, row["id"]),
-        "client_secret": client_secret(secret, row["id"]),
+        "url": page_url(services.settings.service.public_url, row["id"], secret),
+        "client_secret": secret,
         "status": row["status"],
         "expires_at": rfc3339(row["expires_us"]),
         "amount": usd_body(row["amount_units"]),
         "customer": row["customer_id"],
         "wallet": row["wallet_id"],
         "country": row["country"],
-        "offers": [offer.shown() for offer in offers_of(row)],
+        "offers": offers_shown(row) if offers is None else [offer.shown() for offer in offers],
         "decision": row["decision_id"],
         "payment": row["payment_id"],
         "suggested_offer": row["suggested_offer"],
@@ -179,7 +179,8 @@ async def create_session(context: Context[Services], body: CreateSession) -> Ans
         expires_in_s=body.expires_in,
         session_id=context.resource_id if repeated else None,
     )
-    return Answer(session_shown(services, await services.checkout.create(new)))
+    made = await services.checkout.make(new)
+    return Answer(session_shown(services, made.row, made.offers))
 
 
 async def _customer(context: Context[Services], body: CreateSession) -> CustomerRef:

@@ -13,6 +13,7 @@ from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.api import idempotency, problems
+from orchestrator.api.body import read_body
 from orchestrator.api.callers import caller_of
 from orchestrator.api.endpoint import Answer, ApiServices, Caller, Context, Endpoint
 from orchestrator.errors import Refusal
@@ -20,7 +21,6 @@ from orchestrator.ids import new_id
 
 REQUEST_SECONDS_MAX: Final = 50
 """Below ``idempotency.ABANDONED_S``: nobody takes over a request that is still at work."""
-BODY_SECONDS_MAX: Final = 20
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CALLER: Final = web.RequestKey("caller", Caller)
@@ -117,19 +117,7 @@ def to_json(body: Any) -> bytes:
 
 async def _read(request: web.Request, endpoint: Endpoint) -> bytes:
     """Return the body. Raises a refusal where it is too large, too slow, or of another type."""
-    limit = endpoint.body_bytes_max
-    if (request.content_length or 0) > limit:
-        raise problems.BodyTooLarge("body_too_large", f"at most {limit} bytes here", bytes_max=limit)
-    if request.content.is_eof():  # it came with its headers: there is nothing to wait for
-        raw = await request.read()
-    else:
-        try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
-                raw = await request.read()
-        except TimeoutError:
-            raise problems.BodySlow("body_too_slow", f"the body took longer than {BODY_SECONDS_MAX} s") from None
-    if len(raw) > limit:
-        raise problems.BodyTooLarge("body_too_large", f"at most {limit} bytes here", bytes_max=limit)
+    raw = await read_body(request, endpoint.body_bytes_max)
     if raw and endpoint.accepts not in {request.content_type, "*/*"}:
         raise problems.NotJson("content_type_wrong", f"send Content-Type: {endpoint.accepts}")
     if raw and endpoint.body is None and not endpoint.raw and raw.strip() != b"{}":

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from orchestrator.database.unit import Row
 from orchestrator.payments.pricing import Price
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTag:
+    """A price with the forms in which it is stored and shown, made once. They are not to be changed."""
+
+    price: Price
+    stored: Mapping[str, Any]
+    total: Mapping[str, str]
+    lines: Sequence[Mapping[str, str]]
+
+    @classmethod
+    def of(cls, price: Price) -> PriceTag:
+        total = price.total
+        lines = [
+            {"type": name, "amount": line.decimal(line.asset.scale), "currency": line.asset.code}
+            for name, line in price.local_lines()
+        ]
+        shown = {"amount": total.decimal(total.asset.scale), "currency": total.asset.code}
+        return cls(price, price.to_json(), shown, lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +47,8 @@ class Offer:
     quote: Mapping[str, Any] | None
     expected_seconds: int
     on_decline: Mapping[str, str]
+    tag: PriceTag | None = field(default=None, compare=False, repr=False)
+    """The price written out, where that is at hand."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -34,7 +57,7 @@ class Offer:
             "rail": self.rail,
             "account": self.account,
             "flow": self.flow,
-            "price": self.price.to_json(),
+            "price": self._tag().stored,
             "quote_id": self.quote_id,
             "quote": self.quote,
             "expected_seconds": self.expected_seconds,
@@ -47,23 +70,43 @@ class Offer:
 
     def shown(self) -> dict[str, Any]:
         """Return the API's form: the lines add up to the price."""
-        total = self.price.total
-        return {
-            "id": self.id,
-            "method": self.method,
-            "rail": self.rail,
-            "price": {"amount": total.decimal(total.asset.scale), "currency": total.asset.code},
-            "lines": [
-                {"type": name, "amount": line.decimal(line.asset.scale), "currency": line.asset.code}
-                for name, line in self.price.local_lines()
-            ],
-            "quote": self.quote,
-            "expected_seconds": self.expected_seconds,
-        }
+        return _shown(self.to_json(), self._tag())
+
+    def _tag(self) -> PriceTag:
+        return self.tag or PriceTag.of(self.price)
 
 
 def offers_of(session: Row) -> list[Offer]:
     return [Offer.from_json(data) for data in orjson.loads(session["offers"])]
+
+
+def offers_shown(session: Row) -> list[dict[str, Any]]:
+    """Return a session's offers in the API's form."""
+    found = []
+    for data in orjson.loads(session["offers"]):
+        price = data["price"]
+        tag = _tag_of(price["total"], price["asset"], price["mid"], price["spread_bps"], tuple(price["usd"]))
+        found.append(_shown(data, tag))
+    return found
+
+
+def _shown(data: Mapping[str, Any], tag: PriceTag) -> dict[str, Any]:
+    return {
+        "id": data["id"],
+        "method": data["method"],
+        "rail": data["rail"],
+        "price": tag.total,
+        "lines": tag.lines,
+        "quote": data["quote"],
+        "expected_seconds": data["expected_seconds"],
+    }
+
+
+@lru_cache(maxsize=4096)
+def _tag_of(total: int, asset: str, mid: str, spread_bps: int, usd: tuple[int, ...]) -> PriceTag:
+    """Return a stored price's tag. Kept: buyers of one country choose among a few amounts at one rate."""
+    price = Price.from_json({"total": total, "asset": asset, "mid": mid, "spread_bps": spread_bps, "usd": usd})
+    return PriceTag.of(price)
 
 
 def next_offer(offers: list[Offer], tried: Offer, severity: str) -> Offer | None:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from orchestrator.api import serve
+from orchestrator.api import body, serve
 from orchestrator.api.idempotency import ABANDONED_S
 from tests.integration.api.house import House, opened
 
@@ -145,7 +145,7 @@ async def test_a_body_of_unsaid_length_is_limited_too(small_house: House) -> Non
 
 
 async def test_a_body_that_does_not_arrive_is_given_up(small_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "BODY_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(body, "BODY_SECONDS_MAX", 0.05)
 
     async def stuck() -> AsyncIterator[bytes]:
         yield b'{"name":'
@@ -168,6 +168,21 @@ async def test_a_handler_that_takes_too_long_is_cut_off(house: House, monkeypatc
     house.services.clock.ahead_us = ABANDONED_S * 1_000_000
     assert (await house.post("/v1/boxes", {"name": "x"}, "k1")).status == 201
     assert house.workshop.effects == 1
+
+
+async def test_a_caller_that_hangs_up_in_its_body_is_no_mistake_of_ours(small_house: House) -> None:
+    host, _, port = small_house.base.removeprefix("http://").partition(":")
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /v1/boxes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {small_house.key}\r\n"
+        writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(0.1)
+    assert [(one["event"], one["code"]) for one in logs] == [("request_answered", "body_cut_off")]
+    assert small_house.workshop.calls == 0
 
 
 async def test_another_content_type_is_a_problem(small_house: House) -> None:
