@@ -5,7 +5,6 @@ All sums are integer arithmetic on the exact fraction; the decimal strings in it
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -52,13 +51,8 @@ class Quote:
             raise BadQuote(f"quote {self.id}: mid {mid} with {self.spread_bps} bps cannot be")
         if rate.numerator * mid.denominator * BPS != mid.numerator * (BPS + self.spread_bps) * rate.denominator:
             raise BadQuote(f"quote {self.id}: the rate is not the mid plus {self.spread_bps} bps")
-        if not self.created_at < self.expires_at:
-            raise BadQuote(f"quote {self.id}: it expires before it begins")
-        if any(moment.utcoffset() != UTC_OFFSET for moment in (self.as_of, self.created_at, self.expires_at)):
-            raise BadQuote(f"quote {self.id}: times are in UTC")
-        for text in (self.id, self.session_id):
-            if not text or not text.isascii() or not text.isprintable():
-                raise BadQuote("a quote needs an id and a session, both plain text")
+        _check_times(self.id, self.as_of, self.created_at, self.expires_at)
+        _check_ids(self.id, self.session_id)
 
     def is_open(self, at: datetime) -> bool:
         """Tell whether a payment made at this moment (at the rail, not when we heard of it) gets this rate."""
@@ -89,40 +83,12 @@ class Quote:
         return hmac.compare_digest(self._signature(secret).encode(), self.signature.encode("utf-8", "replace"))
 
     def _signature(self, secret: bytes) -> str:
-        if not secret:
-            raise ValueError("the secret that signs quotes is empty: anybody could sign")
-        return hmac.new(secret, self._canonical(), hashlib.sha256).hexdigest()
-
-    def _canonical(self) -> bytes:
-        """Everything but the signature, one field a line; no field can hold a line break."""
-        lines = [
-            FORM, self.id, self.session_id, str(self.base), str(self.quote), str(self.mid), str(self.spread_bps),
-            str(self.rate), self.as_of.isoformat(), self.created_at.isoformat(), self.expires_at.isoformat(),
-            "sandbox" if self.sandbox else "live",
-        ]  # fmt: skip
-        for one in self.sources:
-            lines += (one.source, one.base, one.quote, str(one.rate), one.as_of.isoformat())
-        return "\n".join(lines).encode()
+        return _signed(secret, self.id, self.session_id, Terms.of(self), (self.created_at, self.expires_at))
 
     def to_json(self) -> dict[str, Any]:
         """Return it ready for JSON; ``mid`` and ``rate`` are rounded for reading, ``*_exact`` are the true ones."""
-        return {
-            "id": self.id,
-            "session": self.session_id,
-            "base": str(self.base),
-            "quote": str(self.quote),
-            "mid": decimal_text(self.mid),
-            "mid_exact": str(self.mid),
-            "spread_bps": self.spread_bps,
-            "rate": decimal_text(self.rate),
-            "rate_exact": str(self.rate),
-            "as_of": _written(self.as_of),
-            "sources": [dict(_source_shown(one)) for one in self.sources],
-            "created_at": _written(self.created_at),
-            "expires_at": _written(self.expires_at),
-            "sandbox": self.sandbox,
-            "signature": self.signature,
-        }
+        times = (self.created_at, self.expires_at)
+        return _json(self.id, self.session_id, Terms.of(self), times, self.signature)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Quote:
@@ -157,6 +123,87 @@ class Quote:
             )
         except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
             raise BadQuote(f"a stored quote cannot be read: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all quotes of one mid and one spread share, written out once: thousands a second are made of a few mids."""
+
+    signed_first: str
+    """Its lines of what is signed, before the times and after them."""
+    signed_last: str
+    shown: Mapping[str, Any]
+    """Its part of the JSON. Not to be changed."""
+    sandbox: bool
+
+    @classmethod
+    def of(cls, quote: Quote) -> Terms:
+        """Return the terms of a quote, which has checked them."""
+        first = (quote.base, quote.quote, quote.mid, quote.spread_bps, quote.rate, quote.as_of.isoformat())
+        last = ["sandbox" if quote.sandbox else "live"]
+        for one in quote.sources:
+            last += (one.source, one.base, one.quote, str(one.rate), one.as_of.isoformat())
+        shown = {
+            "base": str(quote.base),
+            "quote": str(quote.quote),
+            "mid": decimal_text(quote.mid),
+            "mid_exact": str(quote.mid),
+            "spread_bps": quote.spread_bps,
+            "rate": decimal_text(quote.rate),
+            "rate_exact": str(quote.rate),
+            "as_of": _written(quote.as_of),
+            "sources": [dict(_source_shown(one)) for one in quote.sources],
+        }
+        return cls("\n".join(map(str, first)), "\n".join(last), shown, quote.sandbox)
+
+
+def signed_quote(
+    secret: bytes, terms: Terms, *, quote_id: str, session_id: str, created_at: datetime, expires_at: datetime
+) -> dict[str, Any]:
+    """Return the same JSON as ``make_quote(...).sign(secret).to_json()`` for terms that were checked before.
+
+    Raises BadQuote, and ValueError on an empty secret.
+    """
+    _check_times(quote_id, created_at, created_at, expires_at)
+    _check_ids(quote_id, session_id)
+    times = (created_at, expires_at)
+    return _json(quote_id, session_id, terms, times, _signed(secret, quote_id, session_id, terms, times))
+
+
+def _signed(secret: bytes, quote_id: str, session_id: str, terms: Terms, times: tuple[datetime, datetime]) -> str:
+    """Sign everything but the signature, one field a line; no field can hold a line break."""
+    if not secret:
+        raise ValueError("the secret that signs quotes is empty: anybody could sign")
+    created, expires = times[0].isoformat(), times[1].isoformat()
+    lines = (FORM, quote_id, session_id, terms.signed_first, created, expires, terms.signed_last)
+    return hmac.digest(secret, "\n".join(lines).encode(), "sha256").hex()
+
+
+def _json(
+    quote_id: str, session_id: str, terms: Terms, times: tuple[datetime, datetime], signature: str
+) -> dict[str, Any]:
+    return {
+        "id": quote_id,
+        "session": session_id,
+        **terms.shown,
+        "created_at": _written(times[0]),
+        "expires_at": _written(times[1]),
+        "sandbox": terms.sandbox,
+        "signature": signature,
+    }
+
+
+def _check_times(quote_id: str, as_of: datetime, created_at: datetime, expires_at: datetime) -> None:
+    if not created_at < expires_at:
+        raise BadQuote(f"quote {quote_id}: it expires before it begins")
+    if not as_of.utcoffset() == created_at.utcoffset() == expires_at.utcoffset() == UTC_OFFSET:
+        raise BadQuote(f"quote {quote_id}: times are in UTC")
+
+
+def _check_ids(*texts: str) -> None:
+    for text in texts:
+        if not text or not text.isascii() or not text.isprintable():
+            raise BadQuote("a quote needs an id and a session, both plain text")
 
 
 def make_quote(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from fractions import Fraction
 from typing import Any, Final, Protocol
 
 import orjson
@@ -21,14 +20,12 @@ from orchestrator.payments.begin import payment_of_session
 from orchestrator.payments.customers import CustomerRef, ensure_customer
 from orchestrator.payments.offers import Offer
 from orchestrator.payments.payment import Command, Fact, Status, allows
-from orchestrator.payments.pricer import Pricer
-from orchestrator.payments.pricing import Rate, price
+from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.story import Story
 from orchestrator.routing.decision import Choice, Decision
 from orchestrator.routing.facts import RoutingFacts
 from rates.errors import RateError
-from rates.money import WALLET_USD, Money, display_asset
-from rates.quote import Quote
+from rates.money import WALLET_USD, Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,13 @@ class NewSession:
     expires_in_s: int | None = None
     session_id: str | None = None
     """Given where the call may be repeated (Idempotency-Key): the same id is never made twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeSession:
+    row: Row
+    offers: list[Offer] | None
+    """What ``row["offers"]`` holds; None where the session was there already: then it is to be read."""
 
 
 class Decides(Protocol):
@@ -74,6 +78,10 @@ class Checkout:
 
     async def create(self, new: NewSession) -> Row:
         """Make a session with its offers and return its row. Raises Refusal."""
+        return (await self.make(new)).row
+
+    async def make(self, new: NewSession) -> MadeSession:
+        """Make a session and return it with the offers that it was made of. Raises Refusal."""
         screen_session(
             self.screening, country=new.customer.country, reference=new.customer.reference, amount=new.amount
         )
@@ -91,7 +99,7 @@ class Checkout:
             methods=new.methods,
         )
         decision = self.router.decide(facts)
-        quoting = _Quoting(self.pricer, session_id, new.amount, now, int((expires - now).total_seconds()))
+        quoting = _Quoting(self.pricer, session_id, new.amount, now, expires)
         offers = [offer for choice in decision.offers if (offer := quoting.offer(choice)) is not None]
         if not offers:
             raise Invalid(
@@ -101,7 +109,7 @@ class Checkout:
             )
         rows = _Rows(new, session_id, decision, offers, quoting.quotes, to_us(expires))
         applied = await self.writer.submit(rows.unit(keyed=new.session_id is not None))
-        return _session_of(applied)
+        return MadeSession(_session_of(applied), None if applied.duplicate else offers)
 
     def _ttl(self, asked: int | None) -> int:
         if asked is None:
@@ -164,22 +172,21 @@ class _Quoting:
     session_id: str
     amount: Money
     now: datetime
-    ttl_s: int
+    expires: datetime
     quotes: dict[tuple[str, int], StoredQuote] = field(default_factory=dict)
 
     def offer(self, choice: Choice) -> Offer | None:
         """Price one choice; None where its rate went away, or fees and spread push it over the rail's limits."""
         quote: StoredQuote | None = None
-        rate = _PAR
-        if choice.currency != WALLET_USD.code:
-            try:
-                quote = self._quote(choice.currency, choice.method)
-            except RateError:
-                return None
-            rate = Rate(quote.quote.mid, quote.quote.spread_bps)
-        fees = self.pricer.fees(choice.rail, choice.account, choice.method)
-        priced = price(self.amount, fees, rate, display_asset(choice.currency))
-        if not _within_limits(choice, priced.total):
+        try:
+            tag = self.pricer.tag(
+                self.amount, FeeKey(choice.rail, choice.account, choice.method), choice.currency, self.now
+            )
+            if choice.currency != WALLET_USD.code:
+                quote = self._quote(choice.currency, tag.price.rate.spread_bps)
+        except RateError:
+            return None
+        if not _within_limits(choice, tag.price.total):
             return None
         return Offer(
             id=new_id("off"),
@@ -187,22 +194,23 @@ class _Quoting:
             rail=choice.rail,
             account=choice.account,
             flow=choice.capability.flow.value,
-            price=priced,
-            quote_id=None if quote is None else quote.quote.id,
+            price=tag.price,
+            quote_id=None if quote is None else quote.id,
             quote=None if quote is None else quote.shown,
             expected_seconds=choice.capability.expected_seconds,
             on_decline={"soft": str(choice.on_decline.soft), "hard": str(choice.on_decline.hard)},
+            tag=tag,
         )
 
-    def _quote(self, currency: str, method: str) -> StoredQuote:
-        key = (currency, self.pricer.spread_bps(currency, method))
+    def _quote(self, currency: str, spread_bps: int) -> StoredQuote:
+        key = (currency, spread_bps)
         found = self.quotes.get(key)
         if found is None:
-            quote = self.pricer.quote(
-                quote_id=new_id("quo"), session_id=self.session_id, currency=currency, method=method, now=self.now,
-                ttl_seconds=self.ttl_s,
+            fields = self.pricer.quote_json(
+                quote_id=new_id("quo"), session_id=self.session_id, currency=currency, spread_bps=spread_bps,
+                now=self.now, expires_at=self.expires,
             )  # fmt: skip
-            found = self.quotes[key] = StoredQuote.of(quote)
+            found = self.quotes[key] = StoredQuote.of(fields)
         return found
 
 
@@ -211,9 +219,6 @@ def _within_limits(choice: Choice, total: Money) -> bool:
     low = choice.capability.amount_min.get(choice.currency)
     high = choice.capability.amount_max.get(choice.currency)
     return (low is None or low <= total) and (high is None or total <= high)
-
-
-_PAR: Final = Rate(mid=Fraction(1), spread_bps=0)
 
 
 _SHOWN: Final = ("id", "rate", "mid", "spread_bps", "as_of", "sources", "expires_at", "sandbox")
@@ -228,14 +233,13 @@ def quote_shown(fields: Mapping[str, Any]) -> dict[str, Any]:
 class StoredQuote:
     """A quote with the two forms of its JSON, made once."""
 
-    quote: Quote
+    id: str
     body: str
     shown: Mapping[str, Any]
 
     @classmethod
-    def of(cls, quote: Quote) -> StoredQuote:
-        fields = quote.to_json()
-        return cls(quote, orjson.dumps(fields).decode(), quote_shown(fields))
+    def of(cls, fields: Mapping[str, Any]) -> StoredQuote:
+        return cls(fields["id"], orjson.dumps(fields).decode(), quote_shown(fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +268,7 @@ class _Rows:
         )  # fmt: skip
         for stored in self.quotes.values():
             changes.insert(
-                "quote", **scope, id=stored.quote.id, session_id=self.session_id, body=stored.body,
+                "quote", **scope, id=stored.id, session_id=self.session_id, body=stored.body,
                 used_by=None, expires_us=self.expires_us, created_us=view.now_us,
             )  # fmt: skip
         session = {

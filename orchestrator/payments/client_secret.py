@@ -21,4 +21,9 @@ def is_client_secret(server_secret: bytes, session_id: str, given: str) -> bool:
 
 def pay_url(public_url: str, server_secret: bytes, session_id: str) -> str:
     """Return the address of the hosted page."""
-    return f"{public_url}/pay/{session_id}?client_secret={client_secret(server_secret, session_id)}"
+    return page_url(public_url, session_id, client_secret(server_secret, session_id))
+
+
+def page_url(public_url: str, session_id: str, secret: str) -> str:
+    """Return the address of the hosted page for a ``client_secret`` that is at hand."""
+    return f"{public_url}/pay/{session_id}?client_secret={secret}"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from typing import Any, Final, NamedTuple
 
-from orchestrator.payments.pricing import FeeSchedule, Price, Rate, TooSmall, price_of_arrival
+from orchestrator.payments.offers import PriceTag
+from orchestrator.payments.pricing import FeeSchedule, Price, Rate, TooSmall, price, price_of_arrival
 from rates.errors import RateError
-from rates.market import Market
-from rates.money import WALLET_USD, Money, MoneyError
-from rates.quote import Quote, make_quote
+from rates.market import Market, Mid
+from rates.money import WALLET_USD, Money, MoneyError, display_asset
+from rates.quote import Quote, Terms, make_quote, signed_quote
 from rates.spread import SpreadTable
 
+KEPT_MAX: Final = 4096
+"""Price tags that are kept. Top-ups are made of few amounts, so most sessions find theirs."""
+_PAR: Final = Fraction(1)
 
-@dataclass(frozen=True, slots=True)
-class FeeKey:
+
+class FeeKey(NamedTuple):
     rail: str
     account: str
     method: str
@@ -30,6 +34,9 @@ class Pricer:
         self._spreads = spreads
         self._fees = fees
         self._secret = secret
+        self._tags: dict[tuple[int, str, FeeKey], PriceTag] = {}
+        self._terms: dict[tuple[str, int], tuple[Mid, Terms]] = {}
+        self._spreads_known: dict[tuple[str, str | None], int] = {}
 
     @property
     def market(self) -> Market:
@@ -46,7 +53,11 @@ class Pricer:
         """Return the spread of USD into a currency; dollars for dollars are no exchange. Raises NoSpread."""
         if currency == WALLET_USD.code:
             return 0
-        return self._spreads.spread_bps(WALLET_USD.code, currency, method)
+        found = self._spreads_known.get((currency, method))
+        if found is None:  # as many as there are methods and currencies in the configuration
+            found = self._spreads.spread_bps(WALLET_USD.code, currency, method)
+            self._spreads_known[currency, method] = found
+        return found
 
     def fees(self, rail: str, account: str, method: str) -> FeeSchedule:
         """Return the fee table of a method on a rail account; the configuration was checked to have one."""
@@ -64,6 +75,39 @@ class Pricer:
             now=now,
             ttl_seconds=ttl_seconds,
         ).sign(self._secret)
+
+    def tag(self, principal: Money, key: FeeKey, currency: str, now: datetime) -> PriceTag:
+        """Price a top-up at the mid of this moment. Raises RateError.
+
+        A tag is kept until its mid or its spread is another; what it is made of besides (fees) does not change.
+        """
+        dollars = currency == WALLET_USD.code
+        mid = _PAR if dollars else self._market.mid(WALLET_USD.code, currency, now).rate
+        spread_bps = self.spread_bps(currency, key.method)
+        kept = (principal.units, currency, key)
+        found = self._tags.get(kept)
+        if found is None or found.price.rate.mid is not mid or found.price.rate.spread_bps != spread_bps:
+            priced = price(principal, self._fees[key], Rate(mid, spread_bps), display_asset(currency))
+            found = PriceTag.of(priced)
+            if len(self._tags) >= KEPT_MAX:
+                self._tags.pop(next(iter(self._tags)))
+            self._tags[kept] = found
+        return found
+
+    def quote_json(
+        self, *, quote_id: str, session_id: str, currency: str, spread_bps: int, now: datetime, expires_at: datetime
+    ) -> dict[str, Any]:
+        """Lock and sign a rate; return what ``quote(...).to_json()`` would. Raises RateError."""
+        mid = self._market.mid(WALLET_USD.code, currency, now)
+        known = self._terms.get((currency, spread_bps))
+        if known is None or known[0] is not mid:
+            first = make_quote(
+                quote_id=quote_id, session_id=session_id, mid=mid, spread_bps=spread_bps, now=now, ttl_seconds=1
+            )
+            known = self._terms[currency, spread_bps] = (mid, Terms.of(first))
+        return signed_quote(
+            self._secret, known[1], quote_id=quote_id, session_id=session_id, created_at=now, expires_at=expires_at
+        )
 
     def arrival(self, total: Money, *, rail: str, account: str, method: str, now: datetime) -> Price | str:
         """Price money that arrived without a locked rate; or the reason why it cannot be (no rate, too small, too large)."""
