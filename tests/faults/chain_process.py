@@ -11,7 +11,7 @@ import sys
 from orchestrator.database import tables
 from tests.integration.payments.chain_scene import ScriptedChain, opened_chain, pay
 
-BLOCKS = 60
+BLOCKS = 30
 UNITS = 2_000_000
 
 

@@ -35,7 +35,7 @@ from tests.integration.payments.scene import BRL, HARD, SOFT, Scene, opened_scen
 USD_PRINCIPAL = 20 * 10**9
 EUR = Asset("EUR", 2)
 K = RailEventKind
-EXAMPLES = 120 if settings.default is not None and settings.default.max_examples > 100 else 15
+EXAMPLES = 120 if settings.default is not None and settings.default.max_examples > 100 else 10
 """Each is a story over a real database; ``make soak`` lives through many more."""
 
 steps = st.one_of(

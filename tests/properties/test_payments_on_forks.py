@@ -17,7 +17,7 @@ from orchestrator.database import tables
 from orchestrator.ids import new_id
 from tests.integration.payments.chain_scene import CONFIRMATIONS, ChainScene, Paid, ScriptedChain, opened_chain, pay
 
-EXAMPLES = 120 if settings.default is not None and settings.default.max_examples > 100 else 15
+EXAMPLES = 120 if settings.default is not None and settings.default.max_examples > 100 else 10
 
 steps = st.one_of(
     st.tuples(st.just("mine"), st.integers(1, 4)),

@@ -191,11 +191,12 @@ class Scene:
 
     def event(self, attempt: str | None, kind: RailEventKind, **more: Any) -> RailEvent:
         """A statement of the rail; a new one each time unless ``event_id`` says otherwise."""
+        number = f"{more.get('money_id', kind.value)}_{next(self._numbers)}"  # two scenes count each for itself
         fields: dict[str, Any] = {
             "rail": RAIL,
             "account": ACCOUNT,
             "mode": Mode.TEST,
-            "event_id": f"evt_{attempt}_{next(self._numbers)}",
+            "event_id": f"evt_{attempt}_{number}",
             "kind": kind,
             "attempt_id": attempt,
             "rail_reference": f"ref_{attempt}",
