@@ -17,6 +17,8 @@ from tests.integration.api.house import Reply
 from tests.support.world import World, world
 
 CREDIT_SECONDS_MAX = 20
+ALICE = {"reference": "alice", "country": "BR"}
+SESSIONS = "/v1/checkout/sessions"
 USD20: Mapping[str, str] = {"amount": "20.00", "currency": "USD"}
 
 
@@ -111,3 +113,15 @@ async def open_shop(url: str, folder: Path, *, loops: bool = False) -> AsyncIter
             yield Shop(base, here, merchants[0], *secrets)
         finally:
             await runner.cleanup()
+
+
+def session_with(**changes: Any) -> dict[str, Any]:
+    return {"customer": ALICE, "amount": USD20, **changes}
+
+
+def amount_of(amount: Any, currency: str = "USD") -> dict[str, Any]:
+    return session_with(amount={"amount": amount, "currency": currency})
+
+
+def part(amount: str) -> dict[str, Any]:
+    return {"amount": {"amount": amount, "currency": "USD"}}

@@ -14,11 +14,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from sqlalchemy import select
 
-from orchestrator.database.tables import CheckoutSession, RawWebhook, table_of
-from tests.integration.api.shop import USD20, Shop, open_shop
+from orchestrator.database.tables import RawWebhook, table_of
+from tests.integration.api.shop import ALICE, SESSIONS, USD20, Shop, open_shop, part, session_with
 
-ALICE = {"reference": "alice", "country": "BR"}
-SESSIONS = "/v1/checkout/sessions"
 NO_SESSION = "cs_" + "0" * 32
 
 CONTRACT = """
@@ -154,100 +152,6 @@ async def test_a_live_key_is_offered_no_sandbox_rail(small_shop: Shop) -> None:
     assert {one["reason"] for one in told["options"]} == {"other_mode"}
 
 
-def _with(**changes: Any) -> dict[str, Any]:
-    return {"customer": ALICE, "amount": USD20, **changes}
-
-
-def _amount(amount: Any, currency: str = "USD") -> dict[str, Any]:
-    return _with(amount={"amount": amount, "currency": currency})
-
-
-REFUSED_SESSIONS: tuple[tuple[dict[str, Any], str], ...] = (
-    (_amount("0"), "/amount/amount"),
-    (_amount("0.00"), "/amount/amount"),
-    (_amount("-5.00"), "/amount/amount"),
-    (_amount("NaN"), "/amount/amount"),
-    (_amount("Infinity"), "/amount/amount"),
-    (_amount("1e5"), "/amount/amount"),
-    (_amount("1_000"), "/amount/amount"),
-    (_amount("20,00"), "/amount/amount"),
-    (_amount(" 20"), "/amount/amount"),
-    (_amount("٢٠"), "/amount/amount"),
-    (_amount(""), "/amount/amount"),
-    (_amount(20), "/amount/amount"),
-    (_amount(20.5), "/amount/amount"),
-    (_amount(None), "/amount/amount"),
-    (_amount("20.0000000001"), "/amount/amount"),
-    (_amount("0.99"), "/amount/amount"),
-    (_amount("10000.01"), "/amount/amount"),
-    (_amount("9223372036.854775808"), "/amount/amount"),
-    (_amount("9999999999999999999"), "/amount/amount"),
-    (_amount("20.00", "EUR"), "/amount/currency"),
-    (_amount("20.00", "XXX"), "/amount/currency"),
-    (_amount("20.00", "usd"), "/amount/currency"),
-    (_with(customer={"reference": "a", "country": "XX"}), "/customer/country"),
-    (_with(customer={"reference": "a", "country": "ZZ"}), "/customer/country"),
-    (_with(customer={"reference": "a", "country": "br"}), "/customer/country"),
-    (_with(customer={"reference": "a", "country": "BRA"}), "/customer/country"),
-    (_with(customer={"reference": "", "country": "BR"}), "/customer/reference"),
-    (_with(customer={"reference": "a\nb", "country": "BR"}), "/customer/reference"),
-    (_with(customer={"reference": "a" * 201, "country": "BR"}), "/customer/reference"),
-    (_with(customer={"country": "BR"}), "/customer/reference"),
-    (_with(customer=None), ""),
-    (_with(wallet="wal_" + "0" * 32), ""),
-    (_with(methods=[]), "/methods"),
-    (_with(methods=["card", "cheque"]), "/methods/1"),
-    (_with(locale="english please"), "/locale"),
-    (_with(success_url="javascript:alert(1)"), "/success_url"),
-    (_with(success_url="//shop.example"), "/success_url"),
-    (_with(cancel_url="ftp://shop.example"), "/cancel_url"),
-    (_with(cancel_url="https:///path"), "/cancel_url"),
-    (_with(metadata={"order": 7}), "/metadata/order"),
-    (_with(metadata={"order": "x" * 501}), "/metadata/order"),
-    (_with(expires_in=0), "/expires_in"),
-    (_with(expires_in=1), "/expires_in"),
-    (_with(expires_in=10**9), "/expires_in"),
-    (_with(amout="20.00"), "/amout"),
-)
-
-
-async def test_a_session_that_cannot_be_is_refused_and_pointed_at(small_shop: Shop) -> None:
-    for body, pointer in REFUSED_SESSIONS:
-        status, _, pointers = await small_shop.refused("POST", SESSIONS, body)
-        assert status == 422, body
-        assert pointer in pointers, (body, pointers)
-    assert await small_shop.world.services.reads.all(select(table_of(CheckoutSession))) == []
-
-
-async def test_a_number_for_an_amount_is_told_what_to_send(small_shop: Shop) -> None:
-    reply = await small_shop.call("POST", SESSIONS, _amount(20))
-    (error,) = reply.json["errors"]
-    assert error["code"] == "amount_is_not_text"
-    assert '"20.00"' in error["message"]
-
-
-async def test_a_blocked_country_is_forbidden(small_shop: Shop) -> None:
-    body = _with(customer={"reference": "a", "country": "KP"})
-    assert (await small_shop.refused("POST", SESSIONS, body))[:2] == (403, "country_blocked")
-
-
-async def test_a_country_written_otherwise_gets_a_hint(small_shop: Shop) -> None:
-    reply = await small_shop.call("POST", SESSIONS, _with(customer={"reference": "a", "country": "UK"}))
-    assert "'GB'" in reply.json["detail"]
-
-
-async def test_the_smallest_and_the_largest_amount_are_taken_exactly(small_shop: Shop) -> None:
-    for amount, shown in (("1", "1.00"), ("10000", "10000.00"), ("20.123456789", "20.123456789"), ("0020.50", "20.50")):
-        session = await small_shop.post(
-            SESSIONS, _with(customer={"reference": amount, "country": "VN"}) | _part(amount)
-        )
-        assert session["amount"] == {"amount": shown, "currency": "USD"}
-
-
-def _part(amount: str) -> dict[str, Any]:
-    return {"amount": {"amount": amount, "currency": "USD"}}
-
-
 async def test_a_session_may_name_a_wallet_instead_of_its_customer(shop: Shop) -> None:
     wallet = await shop.post("/v1/wallets", {"customer": ALICE})
     assert (await shop.post("/v1/wallets", {"customer": ALICE}))["id"] == wallet["id"]
@@ -264,7 +168,7 @@ async def test_only_the_methods_asked_for_are_offered(small_shop: Shop) -> None:
 
 
 async def test_twenty_sessions_under_one_idempotency_key_are_one(shop: Shop) -> None:
-    body, headers = _with(customer={"reference": "twenty", "country": "DE"}), {"Idempotency-Key": "order-1"}
+    body, headers = session_with(customer={"reference": "twenty", "country": "DE"}), {"Idempotency-Key": "order-1"}
     replies = await asyncio.gather(*(shop.call("POST", SESSIONS, body, headers=headers) for _ in range(20)))
     made = [reply.json["id"] for reply in replies if reply.status == 201]
     assert len(set(made)) == 1
@@ -275,7 +179,7 @@ async def test_twenty_sessions_under_one_idempotency_key_are_one(shop: Shop) -> 
     replayed = await shop.call("POST", SESSIONS, body, headers=headers)
     assert replayed.headers["Idempotent-Replayed"] == "true"
     assert replayed.json["id"] == made[0]
-    other = await shop.call("POST", SESSIONS, body | _part("21.00"), headers=headers)
+    other = await shop.call("POST", SESSIONS, body | part("21.00"), headers=headers)
     assert (other.status, other.json["code"]) == (422, "idempotency_key_reused")
     same_key = await shop.call("POST", SESSIONS, body, headers=headers, key=shop.other_key)
     assert same_key.status == 201
