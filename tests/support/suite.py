@@ -32,7 +32,7 @@ CHECKS = (
     Step("import contracts", (sys.executable, PROGRAMS / "lint-imports", "--no-logo")),
     Step("mypy --strict", (sys.executable, "-m", "mypy", "--no-error-summary")),
 )
-TESTS = Step("pytest", (sys.executable, "-m", "pytest", "--cov", "--cov-report=term", "--durations=5"))
+TESTS = Step("pytest", (sys.executable, "-m", "pytest", "-n", "2", "--cov", "--cov-report=term", "--durations=5"))
 
 
 def say(text: str) -> None:
