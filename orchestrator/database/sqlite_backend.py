@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import operator
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ PRAGMAS = (
     "PRAGMA cache_size = -65536",  # 64 MiB: with 2, a flush spills into the WAL and reads pages back (half the speed)
     "PRAGMA wal_autocheckpoint = 8000",  # 32 MiB of WAL: hot pages are copied into the file 8 times less often
 )
+
+ROWS_MAX = 32
+"""Rows in one statement; times the columns of the widest table it stays far below SQLite's 32,766 values."""
 
 
 class FileLock:
@@ -112,10 +117,7 @@ def _perform(connection: sqlite3.Connection, statement: Statement) -> list[Row]:
         case Select(table, columns, values):
             return _select(connection, table, columns, values)
         case Insert(table, rows):
-            names = COLUMNS[table]
-            marks = ",".join("?" * len(names))
-            sql = f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})"  # noqa: S608  # names of our own schema
-            connection.executemany(sql, [tuple(row[name] for name in names) for row in rows])
+            _insert(connection, table, rows)
         case Update(table, columns, rows):
             key = PRIMARY_KEYS[table]
             setters = ",".join(f"{name}=?" for name in columns)
@@ -125,13 +127,55 @@ def _perform(connection: sqlite3.Connection, statement: Statement) -> list[Row]:
     return []
 
 
+def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
+    take = _taker(table)
+    for start, count in _portions(len(rows)):
+        connection.execute(
+            _insert_sql(table, count), [value for row in rows[start : start + count] for value in take(row)]
+        )
+
+
 def _select(
     connection: sqlite3.Connection, table: str, columns: tuple[str, ...], values: Sequence[tuple[Any, ...]]
 ) -> list[Row]:
     names = COLUMNS[table]
-    where = " AND ".join(f"{name}=?" for name in columns)
-    sql = f"SELECT {','.join(names)} FROM {table} WHERE {where}"  # noqa: S608  # names of our own schema
     rows: list[Row] = []
-    for key in values:
-        rows += [dict(zip(names, found, strict=True)) for found in connection.execute(sql, key)]
+    for start, count in _portions(len(values)):
+        asked = [value for key in values[start : start + count] for value in key]
+        found = connection.execute(_select_sql(table, columns, count), asked).fetchall()
+        rows += [dict(zip(names, row, strict=True)) for row in found]
     return rows
+
+
+def _portions(total: int) -> Iterator[tuple[int, int]]:
+    """Cut a count into powers of two, so that few statements are prepared and many rows go into each.
+
+    Every step of a statement lets go of the interpreter's lock; another thread takes it, and this one waits.
+    """
+    start = 0
+    while start < total:
+        count = min(ROWS_MAX, 1 << (total - start).bit_length() - 1)
+        yield start, count
+        start += count
+
+
+@cache
+def _taker(table: str) -> Callable[[Row], tuple[Any, ...]]:
+    """Return what takes a row's values in the order of its columns; every table has two at least."""
+    return operator.itemgetter(*COLUMNS[table])
+
+
+@cache
+def _insert_sql(table: str, count: int) -> str:
+    names = COLUMNS[table]
+    marks = ",".join([f"({','.join('?' * len(names))})"] * count)
+    return f"INSERT INTO {table} ({','.join(names)}) VALUES {marks}"  # noqa: S608  # names of our own schema
+
+
+@cache
+def _select_sql(table: str, columns: tuple[str, ...], count: int) -> str:
+    names = ",".join(f"t.{name}" for name in COLUMNS[table])
+    marks = ",".join([f"({','.join('?' * len(columns))})"] * count)
+    match = " AND ".join(f"t.{name}=k.column{number}" for number, name in enumerate(columns, 1))
+    # CROSS: SQLite keeps the order of the join, so each key is looked up in the table's index.
+    return f"SELECT {names} FROM (VALUES {marks}) AS k CROSS JOIN {table} AS t ON {match}"  # noqa: S608  # names of our own schema
