@@ -14,9 +14,10 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
+from adapters.kit.chain.xpub import HARDENED, DamagedKey, ExtendedPublicKey
+
 ACCOUNT_DEPTH: Final = 3
 """m / 44' / coin' / account'."""
-HARDENED: Final = 0x80000000
 
 _EVM: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 
@@ -35,16 +36,13 @@ class DepositAddresses:
     def __init__(self, xpub: str) -> None:
         if not xpub.startswith(("xpub", "tpub")):
             raise NotAnAccountKey("an account xpub begins with xpub (or tpub); no private key belongs here")
-        from bip32 import BIP32
-
         try:
-            account = BIP32.from_xpub(xpub)
-        except (ValueError, AssertionError):  # the package asserts the length; its text may hold key material
+            account = ExtendedPublicKey.parse(xpub)
+        except DamagedKey:
             raise NotAnAccountKey("the xpub is damaged: its checksum, length or point is wrong") from None
         if account.depth != ACCOUNT_DEPTH or account.index < HARDENED:
             raise NotAnAccountKey(f"an account xpub has depth 3 (m/44'/coin'/account'); this one has {account.depth}")
-        chain_code, public_key = account.get_extended_pubkey_from_path([0])
-        self._receiving = BIP32(chain_code, pubkey=public_key, fingerprint=bytes(4), depth=4)
+        self._receiving = account.child(0)
 
     def derive(self, index: int) -> bytes:
         """Return the 20 raw bytes of address ``index``."""
@@ -52,7 +50,7 @@ class DepositAddresses:
             raise ValueError(f"an address index is from 0 to {HARDENED - 1}, not {index}")
         from coincurve import PublicKey
 
-        point = PublicKey(self._receiving.get_pubkey_from_path([index])).format(compressed=False)
+        point = PublicKey(self._receiving.child(index).public_key).format(compressed=False)
         return keccak(point[1:])[-20:]
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from bip32 import BIP32
 from eth_account import Account
 from eth_account.hdaccount import seed_from_mnemonic
 from tronpy.keys import PrivateKey
@@ -18,6 +17,8 @@ from adapters.kit.chain.addresses import (
     show_tron,
 )
 from tests.adapters.chains.bench import PUBLISHED_WORDS, account_xpub
+
+BIP32 = pytest.importorskip("bip32", reason="needs the package bip32, which Python 3.13 cannot build").BIP32
 
 FIRST_EVM = "0x9858EfFD232B4033E47d90003D41EC34EcaEda94"
 FIRST_TRON = "TUEZSdKsoDHQMeZwihtdoBiN46zxhGWYdH"

@@ -8,7 +8,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from bip32 import BIP32
 
 from adapters.base import (
     CancelOutcome,
@@ -34,6 +33,8 @@ from tests.adapters.chains.bench import (
     chain,
 )
 from tests.adapters.loopback import closed_port
+
+BIP32 = pytest.importorskip("bip32", reason="needs the package bip32, which Python 3.13 cannot build").BIP32
 
 FIRST = {"evm": "0x9858EfFD232B4033E47d90003D41EC34EcaEda94", "tron": "TUEZSdKsoDHQMeZwihtdoBiN46zxhGWYdH"}
 FAMILIES = ["evm", "tron"]
