@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -13,6 +14,8 @@ from typing import Final
 UNITS_MAX: Final = 2**63 - 1
 """Amounts are stored as BIGINT; nano-dollars reach 9.2 billion dollars."""
 
+
+_PLAIN: Final = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,18}))?")
 
 SCALE_MAX: Final = 18
 """The finest scale in use anywhere: a token with 18 decimals."""
@@ -107,6 +110,9 @@ class Money:
     @classmethod
     def parse(cls, text: str, asset: Asset) -> Money:
         """Read a decimal string exactly. Raises MoneyError on NaN, exponents, or more decimals than the asset has."""
+        plain = _PLAIN.fullmatch(text)
+        if plain is not None and len(part := plain[2] or "") <= asset.scale:  # nearly all: digits need no arithmetic
+            return cls(int(plain[1] + part.ljust(asset.scale, "0")), asset)
         if len(text) > 40 or not text.isascii():
             raise MoneyError("an amount is a short decimal number such as 20.00")
         try:

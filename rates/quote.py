@@ -276,6 +276,7 @@ def _exchange(
     return Money(whole if product >= 0 else -whole, target)
 
 
+@lru_cache(maxsize=1024)
 def _written(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 

@@ -235,11 +235,13 @@ class StoredQuote:
 
     id: str
     body: str
-    shown: Mapping[str, Any]
+    shown: orjson.Fragment
+    """Written out, for it stands in the answer and in the row, in every offer that it holds for."""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> StoredQuote:
-        return cls(fields["id"], orjson.dumps(fields).decode(), quote_shown(fields))
+        shown = orjson.Fragment(orjson.dumps(quote_shown(fields)))
+        return cls(fields["id"], orjson.dumps(fields).decode(), shown)
 
 
 @dataclass(frozen=True, slots=True)

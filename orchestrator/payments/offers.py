@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,12 +15,12 @@ from orchestrator.payments.pricing import Price
 
 @dataclass(frozen=True, slots=True)
 class PriceTag:
-    """A price with the forms in which it is stored and shown, made once. They are not to be changed."""
+    """A price with the forms in which it is stored and shown, as JSON, made once."""
 
     price: Price
-    stored: Mapping[str, Any]
-    total: Mapping[str, str]
-    lines: Sequence[Mapping[str, str]]
+    stored: orjson.Fragment
+    total: orjson.Fragment
+    lines: orjson.Fragment
 
     @classmethod
     def of(cls, price: Price) -> PriceTag:
@@ -30,7 +30,7 @@ class PriceTag:
             for name, line in price.local_lines()
         ]
         shown = {"amount": total.decimal(total.asset.scale), "currency": total.asset.code}
-        return cls(price, price.to_json(), shown, lines)
+        return cls(price, *(orjson.Fragment(orjson.dumps(one)) for one in (price.to_json(), shown, lines)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Offer:
     flow: str
     price: Price
     quote_id: str | None
-    quote: Mapping[str, Any] | None
+    quote: Mapping[str, Any] | orjson.Fragment | None
     expected_seconds: int
     on_decline: Mapping[str, str]
     tag: PriceTag | None = field(default=None, compare=False, repr=False)
@@ -70,7 +70,7 @@ class Offer:
 
     def shown(self) -> dict[str, Any]:
         """Return the API's form: the lines add up to the price."""
-        return _shown(self.to_json(), self._tag())
+        return _shown(self._tag(), self.id, self.method, self.rail, self.quote, self.expected_seconds)
 
     def _tag(self) -> PriceTag:
         return self.tag or PriceTag.of(self.price)
@@ -86,19 +86,19 @@ def offers_shown(session: Row) -> list[dict[str, Any]]:
     for data in orjson.loads(session["offers"]):
         price = data["price"]
         tag = _tag_of(price["total"], price["asset"], price["mid"], price["spread_bps"], tuple(price["usd"]))
-        found.append(_shown(data, tag))
+        found.append(_shown(tag, data["id"], data["method"], data["rail"], data["quote"], data["expected_seconds"]))
     return found
 
 
-def _shown(data: Mapping[str, Any], tag: PriceTag) -> dict[str, Any]:
+def _shown(tag: PriceTag, id_: str, method: str, rail: str, quote: Any, expected_seconds: int) -> dict[str, Any]:
     return {
-        "id": data["id"],
-        "method": data["method"],
-        "rail": data["rail"],
+        "id": id_,
+        "method": method,
+        "rail": rail,
         "price": tag.total,
         "lines": tag.lines,
-        "quote": data["quote"],
-        "expected_seconds": data["expected_seconds"],
+        "quote": quote,
+        "expected_seconds": expected_seconds,
     }
 
 
