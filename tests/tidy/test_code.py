@@ -132,7 +132,8 @@ def test_a_silenced_rule_says_which_and_why() -> None:
 
 
 def test_nothing_is_left_for_later() -> None:
-    words = re.compile(r"\b(TO" + "DO|FIX" + r"ME|XX" + r"X)\b|raise NotImplemented" + "Error")
+    # The third word is a currency code of ISO 4217 too, so it counts in comments only.
+    words = re.compile(r"\b(TO" + "DO|FIX" + r"ME)\b|#.*\bXX" + r"X\b|raise NotImplemented" + "Error")
     found = [
         f"{path}:{number}"
         for path in python_files(*CODE)
