@@ -30,6 +30,8 @@ from rates.sources.port import SourceKind, SourceRate, exact_rate
 NAME: Final = "forex_python"
 BODY_BYTES_MAX: Final = 262_144
 CHUNK_BYTES: Final = 16_384
+BRACKETS_MAX: Final = 100
+"""A table of rates has two. Python's own guard against nested JSON is a recursion limit that others may raise."""
 RATES_MAX: Final = 1_000
 UNUSABLE: Final = (
     requests.RequestException,
@@ -37,7 +39,6 @@ UNUSABLE: Final = (
     RatesNotAvailableError,
     OSError,
     ValueError,
-    RecursionError,  # JSON nested a hundred thousand deep
 )
 
 
@@ -126,6 +127,8 @@ def decode(body: bytes) -> Any:
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no number")
 
+    if body.count(b"[") + body.count(b"{") > BRACKETS_MAX:
+        raise ValueError("nested deeper than a table of rates is")  # deep enough, it would end the process
     return json.loads(body, parse_float=Decimal, parse_constant=refuse)
 
 

@@ -104,6 +104,7 @@ async def test_a_server_that_ends_our_session_in_the_middle_costs_no_unit(postgr
     try:
         async with opened_writer(postgres_url) as writer:
             await writer.submit(top_up("m0", key="k0"))
+            sessions_ended = 0
             for round_ in range(3):
                 calls = [writer.submit(top_up(f"m{round_}-{n}", key=f"k{round_}-{n}")) for n in range(10)]
                 ended, *_ = await asyncio.gather(
@@ -113,7 +114,8 @@ async def test_a_server_that_ends_our_session_in_the_middle_costs_no_unit(postgr
                     ),
                     *calls,
                 )
-                assert ended == 1
+                sessions_ended += ended  # none, where the one before was ended while idle and nobody has noticed yet
+            assert sessions_ended >= 1
     finally:
         await other.close()
     assert await _entries(postgres_url) == 31

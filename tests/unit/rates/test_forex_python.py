@@ -98,7 +98,7 @@ async def test_a_chunked_and_compressed_answer_is_read_whole() -> None:
         ("", "JSONDecodeError"),
         (GOOD[:-9], "JSONDecodeError"),
         (b"\xff\xfe\x00garbage", "Error"),
-        ("[" * 200_000, "RecursionError"),
+        ("[" * 200_000, "nested deeper"),
         ("[]", 'no "rates"'),
         ("null", 'no "rates"'),
         ('{"base": "USD", "date": "2026-11-23", "rates": {}}', 'no "rates"'),
