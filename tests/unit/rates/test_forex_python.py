@@ -198,7 +198,7 @@ async def test_while_one_call_hangs_no_second_thread_is_sent_after_it() -> None:
     async with service(slow) as url:
         source = ForexPythonSource(url=url, timeout_seconds=2)
         first = asyncio.create_task(source.fetch())
-        while not source._asking.locked():  # noqa: ASYNC110 - a lock of threads has no event to await
+        while not source._asking.locked():
             await asyncio.sleep(0.005)
         with pytest.raises(SourceUnavailable, match="not come back"):
             await source.fetch()
