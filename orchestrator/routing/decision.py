@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from fractions import Fraction
 from typing import Any, Final
@@ -81,13 +81,26 @@ class Decision:
     ruleset_hash: str
     facts: RoutingFacts
     catalogue: Catalogue
+    written: Mapping[str, orjson.Fragment] | None = field(default=None, compare=False, repr=False)
+    """What ``to_json`` stores besides the facts, where it is at hand."""
+
+    def for_facts(self, facts: RoutingFacts) -> Decision:
+        """Return the same decision for another session, about which everything comes out the same."""
+        written = self.written
+        if written is None:
+            written = {name: orjson.Fragment(orjson.dumps(part)) for name, part in self._besides_facts().items()}
+        return Decision(
+            self.offers, self.source, self.matched_rule, self.rule_outcomes, self.choice_outcomes,
+            self.option_outcomes, self.rates, self.ruleset_hash, facts, self.catalogue, written,
+        )  # fmt: skip
 
     def to_json(self) -> str:
         """Return the compact form to store; ``explain`` turns it into words."""
-        stored: dict[str, Any] = {
-            "v": FORMAT,
-            "ruleset": self.ruleset_hash,
-            "facts": self.facts.to_json(),
+        first = {"v": FORMAT, "ruleset": self.ruleset_hash, "facts": self.facts.to_json()}
+        return orjson.dumps({**first, **(self.written or self._besides_facts())}).decode()
+
+    def _besides_facts(self) -> dict[str, Any]:
+        return {
             "source": self.source.value,
             "matched": self.matched_rule,
             "rules": self.rule_outcomes,
@@ -111,7 +124,6 @@ class Decision:
             ],
             "rates": {currency: None if rate is None else str(rate) for currency, rate in self.rates.items()},
         }
-        return orjson.dumps(stored).decode()
 
 
 def source_rule_of(source: Source, rule_id: str | None) -> str:

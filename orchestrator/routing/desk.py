@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from typing import Final
 
 from orchestrator.clock import Clock
 from orchestrator.routing import engine
-from orchestrator.routing.catalogue import Catalogue, Supports
+from orchestrator.routing.catalogue import Catalogue, OptionKey, Supports
 from orchestrator.routing.decision import Decision
+from orchestrator.routing.eligibility import Rates, Table, table_for
 from orchestrator.routing.facts import RoutingFacts
-from orchestrator.routing.health import HealthBoard
+from orchestrator.routing.health import HealthBoard, HealthState
 from orchestrator.routing.ruleset import Ruleset
+
+KEPT_MAX: Final = 4096
+"""Decisions that are kept: one for each country, amount and way through the rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A decision and all that it came from, besides the amount and the rules' outcomes that it is found by."""
+
+    decision: Decision
+    ruleset: Ruleset
+    table: Table
+    health: Mapping[OptionKey, HealthState]
+
+    def holds(self, ruleset: Ruleset, table: Table, health: Mapping[OptionKey, HealthState], rates: Rates) -> bool:
+        if self.ruleset is not ruleset or self.table is not table or self.health != health:
+            return False
+        known = self.decision.rates.items()
+        return all((now := rates(currency)) is rate or now == rate for currency, rate in known if currency != "USD")
 
 
 @dataclass(slots=True)
@@ -26,14 +47,26 @@ class RoutingDesk:
     board: HealthBoard
     mid: Callable[[str, datetime], Fraction | None]
     clock: Clock
+    _kept: dict[tuple[int, int, tuple[int, ...]], _Kept] = field(default_factory=dict, init=False, repr=False)
 
     def decide(self, facts: RoutingFacts) -> Decision:
+        """Decide; where a session just like this one was decided at the same rates and health, that holds here too."""
         now = self.clock.now()
-        return engine.decide(
-            facts,
-            self.ruleset,
-            self.catalogue,
-            rates=lambda currency: self.mid(currency, now),
-            health=self.board.snapshot(now),
-            supports=self.supports,
-        )
+        ruleset, catalogue, health = self.ruleset, self.catalogue, self.board.snapshot(now)
+
+        def rates(currency: str) -> Fraction | None:
+            return self.mid(currency, now)
+
+        if ruleset.rail_choices:  # they may ask for anything of a session, and split by customer
+            return engine.decide(facts, ruleset, catalogue, rates=rates, health=health, supports=self.supports)
+        table = table_for(facts, catalogue, self.supports)
+        outcomes = ruleset.evaluate_rules(facts, table.method_words)
+        key = (id(table), facts.amount.units, outcomes)
+        kept = self._kept.get(key)
+        if kept is None or not kept.holds(ruleset, table, health, rates):
+            decision = engine.decide_by(facts, ruleset, catalogue, table, outcomes, rates=rates, health=health)
+            kept = _Kept(decision.for_facts(facts), ruleset, table, health)
+            if len(self._kept) >= KEPT_MAX:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = kept
+        return kept.decision.for_facts(facts)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from orchestrator.routing.catalogue import Catalogue, Supports
 from orchestrator.routing.compiled import MATCHED
 from orchestrator.routing.decision import Choice, Decision, PickedBy, Source, source_rule_of
-from orchestrator.routing.eligibility import Eligible, Health, Rates, find_eligible, table_for
+from orchestrator.routing.eligibility import Eligible, Health, Rates, Table, find_eligible, table_for
 from orchestrator.routing.facts import RoutingFacts, token_word
 from orchestrator.routing.ruleset import Offer, OnDecline, RailChoice, Ruleset, Target
 from orchestrator.routing.split import draw
@@ -33,8 +33,25 @@ def decide(
 ) -> Decision:
     """Decide what a session is offered. No I/O; ``rates`` and ``health`` are asked, never kept."""
     table = table_for(facts, catalogue, supports)
-    eligible = find_eligible(facts, catalogue, table, rates, health)
     outcomes = ruleset.evaluate_rules(facts, table.method_words)
+    return decide_by(facts, ruleset, catalogue, table, outcomes, rates=rates, health=health)
+
+
+def decide_by(
+    facts: RoutingFacts,
+    ruleset: Ruleset,
+    catalogue: Catalogue,
+    table: Table,
+    outcomes: tuple[int, ...],
+    *,
+    rates: Rates,
+    health: Health,
+) -> Decision:
+    """Decide, once the static table is looked up and every rule has its outcome.
+
+    Without ``rail_choices`` nothing is read of the facts from here on but the amount.
+    """
+    eligible = find_eligible(facts, catalogue, table, rates, health)
     matched = outcomes.index(MATCHED) if MATCHED in outcomes else None
     chooser = _Chooser(facts, ruleset, catalogue, eligible)
     if matched is None:
