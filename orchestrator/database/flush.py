@@ -6,9 +6,10 @@ connection) run the same one. It locks in one order, lets every unit decide, the
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import operator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -32,6 +33,17 @@ from orchestrator.database.unit import (
 from orchestrator.ids import new_id
 
 UNITS_MAX = 2**63 - 1
+
+
+def _key_reader(names: tuple[str, ...]) -> Callable[[Row], Key]:
+    """Return what takes a row's primary key, always as a tuple."""
+    if len(names) == 1:
+        return lambda row: (row[names[0]],)
+    return operator.itemgetter(*names)
+
+
+_KEY_OF: Final = {table: _key_reader(names) for table, names in PRIMARY_KEYS.items()}
+_NAMES: Final = {table: frozenset(names) for table, names in COLUMNS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +146,9 @@ class _Flush:
     def _check(self, unit: Unit, changes: Changes) -> dict[Key, int]:
         fresh: set[tuple[str, Key]] = set()
         for table, row in changes.inserts:
-            if len(row) != len(COLUMNS[table]) or any(name not in row for name in COLUMNS[table]):
-                raise RowMissing(f"{table}: columns {sorted(set(COLUMNS[table]) ^ set(row))}")
-            key = tuple(row[name] for name in PRIMARY_KEYS[table])
+            if row.keys() != _NAMES[table]:
+                raise RowMissing(f"{table}: columns {sorted(_NAMES[table] ^ row.keys())}")
+            key = _KEY_OF[table](row)
             if (table, key) in fresh or self.view.known(table, key):
                 raise RowExists(f"{table}{key}")
             fresh.add((table, key))
@@ -176,7 +188,7 @@ class _Flush:
 
     def _merge(self, unit: Unit, changes: Changes, balances: dict[Key, int]) -> None:
         for table, row in changes.inserts:
-            key = tuple(row[name] for name in PRIMARY_KEYS[table])
+            key = _KEY_OF[table](row)
             self.inserted.setdefault(table, {})[key] = row
             self.view.put(table, key, row)
         for table, key, columns in changes.updates:
@@ -262,7 +274,7 @@ class _Flush:
         return int(row[counter])
 
     def _insert(self, table: str, row: Row) -> None:
-        self.inserted.setdefault(table, {})[tuple(row[name] for name in PRIMARY_KEYS[table])] = row
+        self.inserted.setdefault(table, {})[_KEY_OF[table](row)] = row
 
     def statements(self) -> Generator[Statement, list[Row], None]:
         for table, rows in sorted(self.inserted.items(), key=lambda item: LOCK_ORDER[item[0]]):

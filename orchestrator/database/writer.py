@@ -30,6 +30,7 @@ SINGLE_TRIES_MAX = 4
 _log = structlog.get_logger("writer")
 _flushes = Counter("crossrail_writer_flushes", "Transactions of the writer", ["result"])
 _units = Counter("crossrail_writer_units", "Units by result", ["result"])
+_UNITS_BY_WORD = {word: _units.labels(word) for word in ("applied", "duplicate", "refused")}
 _sizes = Histogram("crossrail_writer_flush_units", "Units in one flush", buckets=(1, 2, 5, 10, 50, 100, 500, 1000))
 
 
@@ -142,7 +143,7 @@ class Writer:
 
     def _answer(self, batch: list[tuple[Unit, asyncio.Future[Applied]]], results: list[Result]) -> None:
         for (_, future), result in zip(batch, results, strict=True):
-            _units.labels(_word(result)).inc()
+            _UNITS_BY_WORD[_word(result)].inc()
             if future.cancelled():
                 continue
             if isinstance(result, Applied):
