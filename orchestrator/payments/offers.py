@@ -44,7 +44,8 @@ class Offer:
     flow: str
     price: Price
     quote_id: str | None
-    quote: Mapping[str, Any] | orjson.Fragment | None
+    quote: Any
+    """Its JSON: a mapping once it is read back, a fragment while the session is made; None where dollars are charged."""
     expected_seconds: int
     on_decline: Mapping[str, str]
     tag: PriceTag | None = field(default=None, compare=False, repr=False)
