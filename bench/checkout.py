@@ -23,8 +23,8 @@ from bench.result import Result
 from orchestrator.cli.demo import free_ports
 from tests.support.postgres import start_postgres
 
-SECONDS = 3
-ROUNDS = 2
+SECONDS = 4
+ROUNDS = 3
 CONNECTIONS = 32
 GOAL = 0.3
 LOAD = Path(__file__).with_name("load")
