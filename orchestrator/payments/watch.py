@@ -14,12 +14,12 @@ from typing import Any
 import structlog
 from sqlalchemy import case, select
 
-from adapters.base import Mode, PaymentReference, RailError, RailEvent, RailEventKind, ScansChain
+from adapters.base import Mode, PaymentReference, RailAdapter, RailError, RailEvent, RailEventKind, ScansChain
 from orchestrator.clock import from_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Attempt, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
-from orchestrator.payments.attempt import AttemptStatus
+from orchestrator.payments.attempt import AttemptStatus, closes
 from orchestrator.payments.confirmation import NotOurs
 from orchestrator.payments.crediting import ask_a_person
 from orchestrator.payments.finder import AttemptAt
@@ -31,6 +31,8 @@ BATCH = 50
 LEASE_US = 60_000_000
 AFTER_EXPIRY_US = 24 * 3600 * 1_000_000
 """How long an attempt on a chain is still matched to its payment after its price expired."""
+CLOSE_AFTER_EXPIRY_US = 60 * 1_000_000
+"""Who expires a session closes its page at the rail at once; a minute later that surely has failed."""
 UNKNOWN_CHECKS_MAX = 20
 """After so many checks without an answer a person is asked; the checks go on."""
 PENDING_CHECKS_MAX = 35
@@ -121,6 +123,8 @@ class SettlementWatch:
                 await self.calls.confirmation.apply(event)
             except NotOurs:
                 _log.exception("rail_named_another_attempt", rail=found.rail, attempt=found.attempt_id)
+        if self._is_left_open(row) and not any(closes(event) for event in events):
+            await self._close_page(adapter, row)
         waits_for_buyer = all(event.kind is RailEventKind.ACTION_REQUIRED for event in events)
         if row["status"] not in _UNANSWERED or not waits_for_buyer:
             return
@@ -128,6 +132,21 @@ class SettlementWatch:
         age_s = (self.calls.clock.now_us() - row["created_us"]) / 1_000_000
         if age_s < adapter.resend_window_seconds:
             await self.calls.send(found, order_from_json(row["order_json"]), again=True)
+
+    async def _close_page(self, adapter: RailAdapter, row: Row) -> None:
+        """Ask the rail to take no money any more; its word is read at the next check, as is money that was faster."""
+        try:
+            async with asyncio.timeout(40):
+                outcome = await adapter.cancel_payment(reference_of(row))
+        except (RailError, TimeoutError) as error:
+            _log.info("page_not_closed", rail=row["rail"], attempt=row["id"], error=repr(error)[:200])
+        else:
+            _log.info("page_closed", rail=row["rail"], attempt=row["id"], outcome=outcome.value)
+
+    def _is_left_open(self, row: Row) -> bool:
+        """Say whether a buyer could still pay although the session is over: closing it failed, or we died before it."""
+        waits = row["status"] == AttemptStatus.REQUIRES_ACTION.value and row["rail_reference"] is not None
+        return waits and self.calls.clock.now_us() > row["quote_expires_us"] + CLOSE_AFTER_EXPIRY_US
 
     async def _claim(self, row: Row) -> bool:
         """Move the next check on, if nobody else has; say whether this check is ours."""
