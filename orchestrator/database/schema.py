@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import LargeBinary, Text
+from sqlalchemy import Column, DefaultClause, LargeBinary, Text
 from sqlmodel import SQLModel
 
 from orchestrator.database import tables as _tables
 
 METADATA: Final = SQLModel.metadata
+
+
+def _plain(column: Column[Any]) -> str | int:
+    """Return a column's server default as a value."""
+    given = column.server_default
+    assert isinstance(given, DefaultClause)
+    word = str(given.arg)
+    return word if isinstance(column.type, Text) else int(word)
+
 
 PRIMARY_KEYS: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(column.name for column in table.primary_key.columns) for name, table in METADATA.tables.items()
@@ -31,9 +40,19 @@ POSTGRES_TYPES: Final[dict[str, dict[str, str]]] = {
     for name, table in METADATA.tables.items()
 }
 
+DEFAULTS: Final[dict[str, dict[str, str | int | None]]] = {
+    name: {
+        column.name: None if column.server_default is None else _plain(column)
+        for column in table.columns
+        if column.server_default is not None or column.nullable
+    }
+    for name, table in METADATA.tables.items()
+}
+"""What a new row holds where its maker names nothing."""
+
 _LOCKED_FIRST: Final = (
     "idempotency", "money_claim", "chain_cursor", "chain_header", "deposit", "checkout_session", "payment", "attempt",
-    "capture", "customer", "wallet", "deposit_address", "lot", "account",
+    "capture", "usage_producer", "usage_event", "customer", "wallet", "deposit_address", "hold", "lot", "account",
 )  # fmt: skip
 """Claim, payment, refund or dispute, wallet, lots, accounts: one order for everybody, so that no two flushes deadlock."""
 

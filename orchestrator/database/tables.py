@@ -31,12 +31,17 @@ IN_FLIGHT: Final = ("pending_send", "sent", "requires_action", "pending", "outco
 BIG = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables know INTEGER, TEXT, BLOB; SQLite's INTEGER is 64-bit
 
 
-def _text(**more: Any) -> Any:
-    return Field(sa_type=Text, **more)
+def _text(server_default: str | None = None, **more: Any) -> Any:
+    return Field(sa_type=Text, **_default(server_default), **more)
 
 
-def _big(**more: Any) -> Any:
-    return Field(sa_type=BIG, **more)
+def _big(server_default: str | None = None, **more: Any) -> Any:
+    return Field(sa_type=BIG, **_default(server_default), **more)
+
+
+def _default(value: str | None) -> dict[str, Any]:
+    """A column with a default was added to a table that has rows; ``schema.DEFAULTS`` fills it in new ones."""
+    return {} if value is None else {"sa_column_kwargs": {"server_default": value}}
 
 
 def table_of(model: type[SQLModel]) -> Table:
@@ -58,6 +63,10 @@ APPEND_ONLY: Final = (
     "unit_key",
     "event",
     "delivery_attempt",
+    "seal",
+    "usage_event",
+    "price_version",
+    "statement_close",
 )
 """Tables whose rows the database itself refuses to change or delete."""
 
@@ -69,6 +78,10 @@ class Merchant(SQLModel, table=True):
     __table_args__ = _args()
     id: str = _text(primary_key=True)
     name: str = _text()
+    risk_tier: str = _text(server_default="standard")
+    """Which delay and reserve of ``earnings`` in the configuration hold for it."""
+    payout_destination: str | None = _text(nullable=True)
+    """JSON; set by the platform."""
     created_us: int = _big()
 
 
@@ -195,6 +208,8 @@ class Customer(SQLModel, table=True):
 
 
 class Wallet(SQLModel, table=True):
+    """A customer's prepaid dollars: how it may be spent, when it warns. What is in it stands in accounts and lots."""
+
     __table_args__ = _args()
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
@@ -202,6 +217,67 @@ class Wallet(SQLModel, table=True):
     customer_id: str = _text()
     customer_reference: str = _text()
     status: str = _text()
+    """active | frozen | closed"""
+    overdraft: str = _text(server_default="hard")
+    """hard | grace | debt: what happens to a charge above the balance."""
+    overdraft_units: int = _big(server_default="0")
+    """How far a ``grace`` wallet may go into debt, USD/9."""
+    held_uncovered_units: int = _big(server_default="0")
+    """The part of its open holds that no lot backs: it counts against the overdraft."""
+    rating_remainder: int = _big(server_default="0")
+    """What rated usage left below one nano-dollar, in USD/22: 0 to 10**13 - 1."""
+    low_balance_units: int | None = _big(nullable=True)
+    """Tell the merchant when available falls below this."""
+    runway_days: int | None = _big(nullable=True)
+    """Tell the merchant when available lasts fewer days than this, at the rate of the last seven."""
+    low_told_us: int | None = _big(nullable=True)
+    """When it was told; empty again after a credit lifts the balance above the threshold."""
+    created_us: int = _big()
+
+
+class AutoTopup(SQLModel, table=True):
+    """A wallet's standing order: charge the saved method when the balance falls. At most one charge in flight."""
+
+    __tablename__ = "auto_topup"
+    __table_args__ = _args(
+        Index("auto_topup_due", "next_try_us", sqlite_where=text("enabled = 1"), postgresql_where=text("enabled = 1")),
+    )
+    merchant_id: str = _text(primary_key=True)
+    wallet_id: str = _text(primary_key=True)
+    mode: str = _text()
+    enabled: int = _big()
+    below_units: int = _big()
+    amount_units: int = _big()
+    daily_max_units: int = _big()
+    mandate_id: str | None = _text(nullable=True)
+    session_id: str | None = _text(nullable=True)
+    """The charge in flight."""
+    day: int = _big()
+    """Days since 1970, UTC, that ``day_units`` belongs to."""
+    day_units: int = _big()
+    declines: int = _big()
+    """In a row; the backoff grows with it."""
+    next_try_us: int = _big()
+    updated_us: int = _big()
+
+
+class Mandate(SQLModel, table=True):
+    """A payment method that the customer saved at a rail and allowed us to charge later."""
+
+    __table_args__ = _args(Index("mandate_wallet", "merchant_id", "wallet_id"))
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    wallet_id: str = _text()
+    rail: str = _text()
+    account: str = _text()
+    method: str = _text()
+    reference: str = _text()
+    """What the rail's adapter needs to charge it, JSON."""
+    label: str = _text()
+    """For people, such as "Visa 4242"."""
+    status: str = _text()
+    """active | revoked"""
     created_us: int = _big()
 
 
@@ -444,12 +520,42 @@ class Shard(SQLModel, table=True):
     mode: str = _text(primary_key=True)
     entry_sequence: int = _big()
     event_sequence: int = _big()
+    seal_number: int = _big(server_default="0")
+    seal_hash: str = _text(server_default="")
+    """Head of the hash chain over the entries; see ``seal``."""
+
+
+class Seal(SQLModel, table=True):
+    """One link of a shard's hash chain: SHA-256 over the hash before it and the entries that one flush wrote."""
+
+    __table_args__ = _args(UniqueConstraint("merchant_id", "mode", "previous_hash"))
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    first_sequence: int = _big()
+    last_sequence: int = _big()
+    previous_hash: str = _text()
+    hash: str = _text()
+    created_us: int = _big()
+
+
+class WriterLease(SQLModel, table=True):
+    """Who writes for a group of merchants now (PostgreSQL, several processes). Checked inside every flush."""
+
+    __tablename__ = "writer_lease"
+    __table_args__ = _args()
+    group_id: int = _big(primary_key=True)
+    owner: str = _text()
+    address: str = _text()
+    """Where the owner takes forwarded requests."""
+    epoch: int = _big()
+    expires_us: int = _big()
 
 
 class Account(SQLModel, table=True):
     """A materialised balance, debit positive. ``code`` is of the chart, ``subject`` whose (wallet, rail/account)."""
 
-    __table_args__ = _args()
+    __table_args__ = _args(Index("account_subject", "merchant_id", "mode", "subject"))
     merchant_id: str = _text(primary_key=True)
     mode: str = _text(primary_key=True)
     code: str = _text(primary_key=True)
@@ -492,20 +598,230 @@ class Lot(SQLModel, table=True):
 
     __table_args__ = _args(
         Index("lot_wallet", "merchant_id", "wallet_id", "id"),
+        Index("lot_open", "merchant_id", "wallet_id", "open"),
+        Index("lot_expiry", "expires_us", sqlite_where=text("open = 1 AND expires_us IS NOT NULL"),
+              postgresql_where=text("open = 1 AND expires_us IS NOT NULL")),
         CheckConstraint("remaining_units >= 0 AND remaining_units <= units", name="lot_remaining_within"),
-    )
+    )  # fmt: skip
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
     mode: str = _text()
     wallet_id: str = _text()
     kind: str = _text()
-    """paid | promotional"""
+    """paid | promotional | compensation | provisional"""
     source: str = _text()
     """Id of the capture, deposit or grant."""
     payment_id: str | None = _text(nullable=True)
     units: int = _big()
     remaining_units: int = _big()
+    """Not consumed yet; what holds have allocated is part of it."""
+    held_units: int = _big(server_default="0")
+    """Allocated to open holds."""
+    frozen_units: int = _big(server_default="0")
+    """Set aside by a dispute or refund."""
+    open: int = _big(server_default="1")
+    """0 once nothing remains: spending locks open lots only."""
+    priority: int = _big(server_default="0")
+    """Among lots of one kind, lower is consumed first."""
+    expires_us: int | None = _big(nullable=True)
     created_us: int = _big()
+
+
+class Hold(SQLModel, table=True):
+    """An amount set aside before its cost is known; a spend lease is a hold that is settled in one batch."""
+
+    __table_args__ = _args(
+        Index("hold_due", "expires_us", sqlite_where=text("status = 'open'"),
+              postgresql_where=text("status = 'open'")),
+        Index("hold_wallet", "merchant_id", "wallet_id", "status"),
+    )  # fmt: skip
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    wallet_id: str = _text()
+    kind: str = _text()
+    """hold | lease"""
+    status: str = _text()
+    """open | captured | voided | expired"""
+    units: int = _big()
+    captured_units: int = _big()
+    uncovered_units: int = _big()
+    """What no lot backs: within the wallet's overdraft when it was asked for."""
+    allocations: str = _text()
+    """JSON: [[lot, kind, units], ...] while open."""
+    reference: str | None = _text(nullable=True)
+    """The merchant's own name for the call."""
+    answer: str | None = _text(nullable=True)
+    """JSON of the capture's answer, for whoever asks again."""
+    expires_us: int = _big()
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+# --- metering -------------------------------------------------------------------------------------------------------
+
+
+class PriceVersion(SQLModel, table=True):
+    """One immutable version of a price book. ``merchant_id`` is ``platform`` for the base book."""
+
+    __tablename__ = "price_version"
+    __table_args__ = _args(Index("price_version_effective", "merchant_id", "mode", "effective_us"))
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    id: str = _text()
+    base_version: str | None = _text(nullable=True)
+    """The platform's version that it marks up, if any."""
+    markup_bps: int = _big()
+    body: str = _text()
+    """JSON: {model: {token type: price per token as a decimal string}}, and markups per model."""
+    hash: str = _text()
+    author: str = _text()
+    note: str = _text()
+    effective_us: int = _big()
+    created_us: int = _big()
+
+
+class UsageEvent(SQLModel, table=True):
+    """One use of the reseller's API: dedupe, charge and record in one row, written with the charge.
+
+    ``day`` is the partition and comes from the id's own time (days since 1970; 0 for an id without a time), so that
+    the index grows at its end. ``source`` is "" for plain ids, ``producer/epoch`` for sequences, a CloudEvents source.
+    """
+
+    __tablename__ = "usage_event"
+    __table_args__ = _args(Index("usage_event_wallet", "merchant_id", "mode", "wallet_id", "at_us"))
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    day: int = _big(primary_key=True)
+    source: str = _text(primary_key=True)
+    event_id: str = _text(primary_key=True)
+    wallet_id: str = _text()
+    model: str = _text()
+    tokens: str = _text()
+    """JSON of the quantities; "" where an amount was given."""
+    status: str = _text()
+    """accepted | rejected: a rejection is a result that lasts."""
+    reason: str = _text()
+    units: int = _big()
+    """Charged, USD/9."""
+    price_version: str = _text()
+    hold_id: str | None = _text(nullable=True)
+    fingerprint: str = _text()
+    """Of the body: the same id with another body is a conflict."""
+    period: str = _text()
+    """The month that it belongs to; the month of ``recorded_us`` unless it came late."""
+    flush_id: str = _text()
+    """The fact of the journal entry that charged it, together with the others of its wallet and flush."""
+    at_us: int = _big()
+    recorded_us: int = _big()
+
+
+class UsageProducer(SQLModel, table=True):
+    """A bulk producer's watermark: every sequence below ``next_sequence`` is done, for ever."""
+
+    __tablename__ = "usage_producer"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    producer: str = _text(primary_key=True)
+    epoch: int = _big(primary_key=True)
+    next_sequence: int = _big()
+    updated_us: int = _big()
+
+
+class UsageRollup(SQLModel, table=True):
+    """Usage per wallet, booked day, model and period, summed as it arrives."""
+
+    __tablename__ = "usage_rollup"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    wallet_id: str = _text(primary_key=True)
+    day: int = _big(primary_key=True)
+    model: str = _text(primary_key=True)
+    period: str = _text(primary_key=True)
+    events: int = _big()
+    units: int = _big()
+    tokens: str = _text()
+    """JSON: sums by token type."""
+
+
+class StatementClose(SQLModel, table=True):
+    """A closed month of a book: later events of it are booked in the open one and say so."""
+
+    __tablename__ = "statement_close"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    period: str = _text(primary_key=True)
+    last_sequence: int = _big()
+    """The last journal entry inside it."""
+    totals: str = _text()
+    closed_us: int = _big()
+
+
+class Rerating(SQLModel, table=True):
+    """A period priced again with another version: the differences, and whether they were posted."""
+
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    from_us: int = _big()
+    to_us: int = _big()
+    price_version: str = _text()
+    report: str = _text()
+    status: str = _text()
+    """reported | posted"""
+    created_us: int = _big()
+
+
+# --- the merchant's side --------------------------------------------------------------------------------------------
+
+
+class Earning(SQLModel, table=True):
+    """One day of a merchant's earnings on its way from pending to available and reserve."""
+
+    __table_args__ = _args(
+        Index("earning_due", "due_us", sqlite_where=text("status = 'pending'"),
+              postgresql_where=text("status = 'pending'")),
+        Index("earning_reserve_due", "reserve_due_us", sqlite_where=text("status = 'available'"),
+              postgresql_where=text("status = 'available'")),
+    )  # fmt: skip
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    day: int = _big(primary_key=True)
+    units: int = _big()
+    reserve_units: int = _big()
+    status: str = _text()
+    """pending | available (the reserve is still kept) | released"""
+    first_sequence: int = _big()
+    last_sequence: int = _big()
+    due_us: int = _big()
+    reserve_due_us: int = _big()
+    updated_us: int = _big()
+
+
+class Payout(SQLModel, table=True):
+    """Money out to a merchant, in two steps and by two people."""
+
+    __table_args__ = _args(Index("payout_list", "merchant_id", "mode", "id"))
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    status: str = _text()
+    """requested | sent | paid | failed | canceled"""
+    units: int = _big()
+    """USD/9."""
+    destination: str = _text()
+    """JSON: where to, as the merchant's settings had it when it was asked for."""
+    requested_by: str = _text()
+    approved_by: str | None = _text(nullable=True)
+    bank_reference: str | None = _text(nullable=True)
+    failure: str | None = _text(nullable=True)
+    created_us: int = _big()
+    updated_us: int = _big()
 
 
 # --- what we tell the merchant, and what needs a person ---------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from orchestrator.database.schema import PRIMARY_KEYS
+from orchestrator.database.schema import DEFAULTS, PRIMARY_KEYS
 
 Row: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[Any, ...]
@@ -90,7 +90,8 @@ class Changes:
     events: list[OutgoingEvent] = field(default_factory=list)
 
     def insert(self, table: str, **row: Any) -> None:
-        self.inserts.append((table, row))
+        """Write a new row; what may be empty or has a default may be left out."""
+        self.inserts.append((table, {**DEFAULTS[table], **row}))
 
     def update(self, table: str, key: Key, **columns: Any) -> None:
         self.updates.append((table, key, columns))
