@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from orchestrator.database.schema import APPEND_ONLY, COLUMNS, LOCK_ORDER, PRIMARY_KEYS
+from orchestrator.database.schema import APPEND_ONLY, COLUMNS, DEFAULTS, LOCK_ORDER, PRIMARY_KEYS
 from orchestrator.database.unit import (
     Applied,
     Changes,
@@ -265,7 +265,7 @@ class _Flush:
         key = (merchant_id, mode)
         row = self.view.find("shard", key)
         if row is None:
-            row = {"merchant_id": key[0], "mode": key[1], "entry_sequence": 0, "event_sequence": 0}
+            row = {**DEFAULTS["shard"], "merchant_id": key[0], "mode": key[1], "entry_sequence": 0, "event_sequence": 0}
             self.inserted.setdefault("shard", {})[key] = row
             self.view.put("shard", key, row)
         elif key not in self.inserted.get("shard", {}):

@@ -555,7 +555,7 @@ class WriterLease(SQLModel, table=True):
 class Account(SQLModel, table=True):
     """A materialised balance, debit positive. ``code`` is of the chart, ``subject`` whose (wallet, rail/account)."""
 
-    __table_args__ = _args(Index("account_subject", "merchant_id", "mode", "subject"))
+    __table_args__ = _args()
     merchant_id: str = _text(primary_key=True)
     mode: str = _text(primary_key=True)
     code: str = _text(primary_key=True)

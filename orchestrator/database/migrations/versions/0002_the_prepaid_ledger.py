@@ -261,9 +261,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("group_id"),
         sqlite_strict=True,
     )
-    with op.batch_alter_table("account", schema=None) as batch_op:
-        batch_op.create_index("account_subject", ["merchant_id", "mode", "subject"], unique=False)
-
     with op.batch_alter_table("lot", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
