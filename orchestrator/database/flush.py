@@ -7,7 +7,7 @@ connection) run the same one. It locks in one order, lets every unit decide, the
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,7 @@ from orchestrator.database.unit import (
     Entry,
     EntryRefused,
     Key,
+    Line,
     Lock,
     NotLocked,
     OutgoingEvent,
@@ -95,9 +96,37 @@ def _all_locks(units: Sequence[Unit]) -> list[Lock]:
     return list(locks)
 
 
+def merged(entries: Sequence[tuple[Unit, Entry]], flush_id: str) -> Iterator[tuple[str, str, Entry]]:
+    """Yield merchant, mode and entry; those to be merged become one, in the place of the first of them.
+
+    What cancels out leaves no line, and an entry without lines is none.
+    """
+    groups: dict[Key, dict[tuple[str, str, str], int]] = {}
+    places: list[tuple[Unit, Entry, dict[tuple[str, str, str], int] | None]] = []
+    for unit, entry in entries:
+        if entry.merge is None:
+            places.append((unit, entry, None))
+            continue
+        group = (unit.merchant_id, unit.mode, entry.kind, entry.payment_id, entry.merge)
+        sums = groups.get(group)
+        if sums is None:
+            sums = groups[group] = {}
+            places.append((unit, entry, sums))
+        for line in entry.lines:
+            account = (line.code, line.subject, line.asset)
+            sums[account] = sums.get(account, 0) + line.units
+    for unit, entry, sums in places:
+        if sums is None:
+            yield unit.merchant_id, unit.mode, entry
+            continue
+        lines = tuple(Line(*account, units) for account, units in sums.items() if units)
+        if lines:
+            yield unit.merchant_id, unit.mode, Entry(entry.kind, flush_id, lines, entry.payment_id)
+
+
 class _Flush:
     def __init__(self, now_us: int) -> None:
-        self.view = View(now_us)
+        self.view = View(now_us, new_id("flu"))
         self.now_us = now_us
         self.inserted: dict[str, dict[Key, Row]] = {}
         self.updated: dict[str, dict[Key, set[str]]] = {}
@@ -233,15 +262,15 @@ class _Flush:
     def sequence(self) -> None:
         """Give entries and events their gapless numbers, and every line the balance after it."""
         running: dict[Key, Any] = {}
-        for unit, entry in self.entries:
-            number = self._next(unit.merchant_id, unit.mode, "entry_sequence")
-            scope = {"merchant_id": unit.merchant_id, "mode": unit.mode, "sequence": number}
+        for merchant_id, mode, entry in merged(self.entries, self.view.flush_id):
+            number = self._next(merchant_id, mode, "entry_sequence")
+            scope = {"merchant_id": merchant_id, "mode": mode, "sequence": number}
             self._insert("journal_entry", scope | {
                 "id": new_id("ent"), "kind": entry.kind, "fact": entry.fact, "payment_id": entry.payment_id,
                 "created_us": self.now_us,
             })  # fmt: skip
             for position, line in enumerate(entry.lines):
-                account = (unit.merchant_id, unit.mode, line.code, line.subject, line.asset)
+                account = (merchant_id, mode, line.code, line.subject, line.asset)
                 if account not in running:
                     row = self.view.find("account", account)
                     running[account] = row.get("opening", row["balance"]) if row else 0

@@ -68,6 +68,9 @@ class Entry:
     fact: str
     lines: tuple[Line, ...]
     payment_id: str | None = None
+    merge: str | None = None
+    """Such as a wallet's id: the entries of one flush with the same book, kind, payment and ``merge`` become one entry,
+    lines summed per account, whose fact is ``View.flush_id``: a thousand charges of one wallet are one entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +134,12 @@ class Applied:
 class View:
     """The locked rows as the units before this one in the flush left them."""
 
-    __slots__ = ("_groups", "_rows", "now_us")
+    __slots__ = ("_groups", "_rows", "flush_id", "now_us")
 
-    def __init__(self, now_us: int) -> None:
+    def __init__(self, now_us: int, flush_id: str = "") -> None:
         self.now_us = now_us
+        self.flush_id = flush_id
+        """The fact of the merged entries: what a decision stores in its own rows, so that both sides can be compared."""
         self._rows: dict[str, dict[Key, Row]] = {}
         self._groups: dict[str, dict[tuple[str, ...], dict[Key, dict[Key, None]]]] = {}
 

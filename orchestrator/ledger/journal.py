@@ -31,8 +31,8 @@ def credit(account: Account, money: Money, subject: str = "") -> Side:
     return Side(account, subject, money, -1)
 
 
-def entry(kind: str, fact: str, *sides: Side, payment_id: str | None = None) -> Entry:
-    """Build an entry; lines of nothing are left out. Raises Unbalanced, per asset; ValueError on a negative line."""
+def entry(kind: str, fact: str, *sides: Side, payment_id: str | None = None, merge: str | None = None) -> Entry:
+    """Build an entry; lines of nothing are left out. ``merge``: see ``Entry``. Raises Unbalanced, per asset; ValueError on a negative line."""
     sums: dict[str, int] = {}
     lines: list[Line] = []
     for side in sides:
@@ -46,4 +46,4 @@ def entry(kind: str, fact: str, *sides: Side, payment_id: str | None = None) -> 
         lines.append(Line(side.account.value, side.subject, asset, units))
     if any(sums.values()) or not lines:
         raise Unbalanced(f"{kind} {fact}: {sums}")
-    return Entry(kind, fact, tuple(lines), payment_id)
+    return Entry(kind, fact, tuple(lines), payment_id, merge)

@@ -200,6 +200,36 @@ async def test_a_statement_error_sends_the_units_one_by_one_and_only_the_guilty_
     assert await _books(url) == (3, 300)
 
 
+async def test_merged_entries_of_one_flush_are_one_journal_entry_with_the_flushs_id(url: str) -> None:
+    def charge(units: int) -> Unit:
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            lines = (Line("wallet:paid", WALLET, USD, units), Line("merchant:pending", "", USD, -units))
+            changes.post(Entry("usage", "each", lines, merge=WALLET))
+            return {"flush": view.flush_id, "left": -view.balance(MERCHANT, MODE, "wallet:paid", WALLET, USD)}
+
+        return Unit(MERCHANT, MODE, None, (account_lock(MERCHANT, MODE, "wallet:paid", WALLET, USD),), decide)
+
+    async with opened_writer(url) as writer:
+        await writer.submit(top_up("a", 1))
+        applied = await asyncio.gather(
+            *(writer.submit(charge(CENT // 10)) for _ in range(12)),
+            writer.submit(top_up("b", 1)),
+            return_exceptions=True,
+        )
+        later = await writer.submit(charge(1))
+    assert [isinstance(one, EntryRefused) for one in applied] == [False] * 10 + [True] * 2 + [False]
+    answers = [one.answer for one in applied[:10] if not isinstance(one, BaseException)]
+    assert [one["left"] for one in answers] == [CENT - n * (CENT // 10) for n in range(10)]
+    (flush_id,) = {one["flush"] for one in answers}
+    assert flush_id.startswith("flu_")
+    async with opened_reads(url) as reads:
+        entries = await reads.all(select(table_of(JournalEntry)).order_by(table_of(JournalEntry).c.sequence))
+        report = await check(reads)
+    assert [row["fact"] for row in entries if row["kind"] == "usage"] == [flush_id, later.answer["flush"]]
+    assert flush_id != later.answer["flush"]
+    assert (report.balanced, report.rebuilt_equals_materialised) == (True, True)
+
+
 def _posting(code: str, units: int, *, locked: bool, key: str | None = None) -> Unit:
     locks = (account_lock(MERCHANT, MODE, code, WALLET, USD),) if locked else ()
 
