@@ -793,7 +793,13 @@ class Earning(SQLModel, table=True):
     mode: str = _text(primary_key=True)
     day: int = _big(primary_key=True)
     units: int = _big()
+    """What the day brought to ``merchant:pending``, net: it may be negative."""
     reserve_units: int = _big()
+    """What was set aside when it matured."""
+    left_units: int = _big(server_default="0")
+    """Of it and the days before, what has not matured: money that was not there (or is owed), carried to the next day."""
+    reserve_left_units: int = _big(server_default="0")
+    """The same of the reserve, once it is released."""
     status: str = _text()
     """pending | available (the reserve is still kept) | released"""
     first_sequence: int = _big()
@@ -806,7 +812,12 @@ class Earning(SQLModel, table=True):
 class Payout(SQLModel, table=True):
     """Money out to a merchant, in two steps and by two people."""
 
-    __table_args__ = _args(Index("payout_list", "merchant_id", "mode", "id"))
+    __table_args__ = _args(
+        Index("payout_list", "merchant_id", "mode", "id"),
+        Index("payout_id", "id"),
+        Index("payout_waiting", "id", sqlite_where=text("status IN ('requested', 'sent')"),
+              postgresql_where=text("status IN ('requested', 'sent')")),
+    )  # fmt: skip
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
     mode: str = _text()

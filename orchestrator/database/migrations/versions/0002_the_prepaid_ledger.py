@@ -47,6 +47,15 @@ def upgrade() -> None:
         sa.Column("day", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("reserve_units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "left_units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), server_default="0", nullable=False
+        ),
+        sa.Column(
+            "reserve_left_units",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            server_default="0",
+            nullable=False,
+        ),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("first_sequence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("last_sequence", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -139,7 +148,15 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     with op.batch_alter_table("payout", schema=None) as batch_op:
+        batch_op.create_index("payout_id", ["id"], unique=False)
         batch_op.create_index("payout_list", ["merchant_id", "mode", "id"], unique=False)
+        batch_op.create_index(
+            "payout_waiting",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("status IN ('requested', 'sent')"),
+            postgresql_where=sa.text("status IN ('requested', 'sent')"),
+        )
 
     op.create_table(
         "price_version",
