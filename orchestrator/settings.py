@@ -115,6 +115,39 @@ class Watch(_Part):
     unknown_recheck_s: float = Field(default=2.0, gt=0)
 
 
+class RiskTier(_Part):
+    """How long a merchant's earnings wait, and what is kept back of them."""
+
+    delay_days: int = Field(ge=0, le=365)
+    """Whole days after the day on which it was earned."""
+    reserve_bps: int = Field(ge=0, le=10_000)
+    """Of what becomes available, kept as a reserve; rounded up."""
+    reserve_days: int = Field(ge=0, le=730)
+    """After it was set aside."""
+
+
+class Earnings(_Part):
+    tiers: Annotated[Mapping[str, RiskTier], Field(min_length=1)] = {
+        "standard": RiskTier(delay_days=7, reserve_bps=500, reserve_days=90)
+    }
+    """By the name that a merchant's ``risk_tier`` has. A new merchant is ``standard``."""
+
+    @model_validator(mode="after")
+    def _new_merchants_have_one(self) -> Earnings:
+        if "standard" not in self.tiers:
+            raise ValueError("tiers needs one called standard: every new merchant has it")
+        return self
+
+
+class Proof(_Part):
+    """How often the books are proven, and how often the heads of the hash chains go where no database reaches."""
+
+    check_hour_utc: int = Field(default=3, ge=0, le=23)
+    """The nightly check begins after this hour."""
+    anchor_every_seals: int = Field(default=1000, ge=1)
+    anchor_poll_s: float = Field(default=10.0, gt=0)
+
+
 class Admin(_Part):
     token: SecretStr = SecretStr("")
     """For ``crossrail`` commands against the running service; made at start where empty."""
@@ -133,6 +166,8 @@ class Settings(_Part):
     rates: Mapping[str, Any]
     webhooks: Webhooks = Webhooks()
     watch: Watch = Watch()
+    earnings: Earnings = Earnings()
+    proof: Proof = Proof()
     routing: Mapping[str, Any]
     """Checked by ``routing.load``."""
 
