@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from orchestrator.database.schema import APPEND_ONLY, COLUMNS, DEFAULTS, LOCK_ORDER, PRIMARY_KEYS
+from orchestrator.database.seal import SealedEntry, seal_hash
 from orchestrator.database.unit import (
     Applied,
     Changes,
@@ -240,8 +241,7 @@ class _Flush:
             row = dict(zip(PRIMARY_KEYS["account"], account, strict=True)) | {"balance": 0, "opening": 0}
             self.inserted.setdefault("account", {})[account] = row
             self.view.put("account", account, row)
-        elif account not in self.inserted.get("account", {}):
-            self.updated.setdefault("account", {}).setdefault(account, set()).add("balance")
+        self._touch("account", account, "balance")
         row.setdefault("opening", row["balance"])
         row["balance"] = balance
 
@@ -260,27 +260,50 @@ class _Flush:
         return [row_lock("shard", *key) for key in touched]
 
     def sequence(self) -> None:
-        """Give entries and events their gapless numbers, and every line the balance after it."""
+        """Give entries and events their gapless numbers, every line the balance after it, every book its seal."""
         running: dict[Key, Any] = {}
+        sealed: dict[tuple[str, str], list[SealedEntry]] = {}
         for merchant_id, mode, entry in merged(self.entries, self.view.flush_id):
             number = self._next(merchant_id, mode, "entry_sequence")
             scope = {"merchant_id": merchant_id, "mode": mode, "sequence": number}
-            self._insert("journal_entry", scope | {
+            head = scope | {
                 "id": new_id("ent"), "kind": entry.kind, "fact": entry.fact, "payment_id": entry.payment_id,
                 "created_us": self.now_us,
-            })  # fmt: skip
+            }  # fmt: skip
+            lines: list[Row] = []
             for position, line in enumerate(entry.lines):
                 account = (merchant_id, mode, line.code, line.subject, line.asset)
                 if account not in running:
                     row = self.view.find("account", account)
                     running[account] = row.get("opening", row["balance"]) if row else 0
                 running[account] += line.units
-                self._insert("posting", scope | {
+                lines.append(scope | {
                     "line": position, "code": line.code, "subject": line.subject, "asset": line.asset,
                     "units": line.units, "balance_after": running[account],
                 })  # fmt: skip
+            self._insert("journal_entry", head)
+            for posting in lines:
+                self._insert("posting", posting)
+            sealed.setdefault((merchant_id, mode), []).append((head, lines))
         for account, balance in running.items():
             self._set_balance(account, balance)
+        for book, entries in sealed.items():
+            self._seal(book, entries)
+        self._sequence_events()
+
+    def _seal(self, book: tuple[str, str], entries: Sequence[SealedEntry]) -> None:
+        """Add one link to a book's hash chain: its head stands in the shard, which is locked."""
+        number = self._next(*book, "seal_number")
+        shard: Any = self.view.find("shard", book)
+        previous, shard["seal_hash"] = shard["seal_hash"], seal_hash(shard["seal_hash"], entries)
+        self._touch("shard", book, "seal_hash")
+        self._insert("seal", {
+            "merchant_id": book[0], "mode": book[1], "number": number,
+            "first_sequence": entries[0][0]["sequence"], "last_sequence": entries[-1][0]["sequence"],
+            "previous_hash": previous, "hash": shard["seal_hash"], "created_us": self.now_us,
+        })  # fmt: skip
+
+    def _sequence_events(self) -> None:
         for unit, event in self.events:
             merchant_id = event.merchant_id or unit.merchant_id
             self._insert("event", {
@@ -297,10 +320,14 @@ class _Flush:
             row = {**DEFAULTS["shard"], "merchant_id": key[0], "mode": key[1], "entry_sequence": 0, "event_sequence": 0}
             self.inserted.setdefault("shard", {})[key] = row
             self.view.put("shard", key, row)
-        elif key not in self.inserted.get("shard", {}):
-            self.updated.setdefault("shard", {}).setdefault(key, set()).add(counter)
+        self._touch("shard", key, counter)
         row[counter] += 1
         return int(row[counter])
+
+    def _touch(self, table: str, key: Key, column: str) -> None:
+        """Remember that a column of a row changed, unless the row is new."""
+        if key not in self.inserted.get(table, {}):
+            self.updated.setdefault(table, {}).setdefault(key, set()).add(column)
 
     def _insert(self, table: str, row: Row) -> None:
         self.inserted.setdefault(table, {})[_KEY_OF[table](row)] = row

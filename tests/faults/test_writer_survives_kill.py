@@ -13,6 +13,7 @@ from orchestrator.database.sqlite_backend import DatabaseInUse
 from orchestrator.database.tables import JournalEntry, MoneyClaim, UnitKey, table_of
 from orchestrator.database.unit import Applied
 from orchestrator.ledger.check import check
+from tests.integration.database.chain import sealed_entries
 from tests.integration.database.units import MERCHANT, opened_reads, opened_writer, top_up
 from tests.support.processes import Process, running
 
@@ -39,6 +40,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_exactly_once(migrate
     async with opened_reads(migrated_database_url) as reads:
         report = await check(reads)
         assert report.ok, report.findings
+        assert await sealed_entries(reads) == report.entries
         claims = {row["rail_id"] for row in await reads.all(select(table_of(MoneyClaim)))}
         entries = [row["fact"] for row in await reads.all(select(table_of(JournalEntry)))]
         keys = {row["key"] for row in await reads.all(select(table_of(UnitKey)))}
@@ -57,6 +59,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there_exactly_once(migrate
         report = await check(reads)
         assert report.ok, report.findings
         assert report.entries == highest + 30
+        assert await sealed_entries(reads) == highest + 30
 
 
 async def test_the_lock_file_keeps_a_second_process_out_until_the_first_is_killed(sqlite_url: str) -> None:
