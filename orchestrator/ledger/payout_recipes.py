@@ -98,18 +98,18 @@ def release(fact: str, due: int, side: MerchantSide) -> Released:
 
 def request_payout(payout_id: str, units: int) -> Entry:
     return entry(PAYOUT, payout_id, debit(Account.MERCHANT_AVAILABLE, _usd(units)),
-                 credit(Account.PAYOUT_TRANSIT, _usd(units), payout_id))  # fmt: skip
+                 credit(Account.PAYOUT_TRANSIT, _usd(units)))  # fmt: skip
 
 
 def confirm_payout(payout_id: str, units: int) -> Entry:
     """The bank paid it."""
-    return entry(PAYOUT_PAID, payout_id, debit(Account.PAYOUT_TRANSIT, _usd(units), payout_id),
+    return entry(PAYOUT_PAID, payout_id, debit(Account.PAYOUT_TRANSIT, _usd(units)),
                  credit(Account.BANK, _usd(units)))  # fmt: skip
 
 
 def fail_payout(payout_id: str, units: int) -> Entry:
     """It was refused, or did not arrive: the merchant has it again."""
-    return entry(PAYOUT_FAILED, payout_id, debit(Account.PAYOUT_TRANSIT, _usd(units), payout_id),
+    return entry(PAYOUT_FAILED, payout_id, debit(Account.PAYOUT_TRANSIT, _usd(units)),
                  credit(Account.MERCHANT_AVAILABLE, _usd(units)))  # fmt: skip
 
 
