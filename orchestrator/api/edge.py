@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
@@ -19,6 +20,7 @@ from orchestrator.errors import Refusal
 from orchestrator.ids import new_id
 
 _REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id")
 _log = structlog.get_logger("http")
 _requests = Counter("crossrail_http_requests", "Answered requests", ["method", "route", "status"])
 _seconds = Histogram(
@@ -30,6 +32,14 @@ _seconds = Histogram(
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
 
 
+def with_request_id(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the request in every line that is logged while it is served (a processor of structlog)."""
+    request_id = _REQUEST_ID.get(None)
+    if request_id is not None:
+        line.setdefault("request_id", request_id)
+    return line
+
+
 @web.middleware
 async def edge(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -39,7 +49,7 @@ async def edge(
     given = request.headers.get("X-Request-Id", "")
     # One that is no id is replaced, not refused: it is for tracing only, and it is printed into logs.
     request_id = request[REQUEST_ID] = given if _REQUEST_ID_FORM.fullmatch(given) else new_id("req")
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    _REQUEST_ID.set(request_id)
     response: web.StreamResponse
     code = ""
     try:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
+from multidict import CIMultiDict
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.database.writer import OutcomeUnclear
@@ -15,7 +16,7 @@ from orchestrator.errors import Busy, Conflict, Forbidden, Invalid, NotFound, Re
 
 PROBLEM_TYPE: Final = "application/problem+json"
 FIELD_ERRORS_MAX: Final = 50
-API_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+API_HEADERS: Final = CIMultiDict({"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
 
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "The body is not JSON.",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from multidict import MultiMapping
+from multidict import CIMultiDict, MultiMapping
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.api import idempotency, problems
 from orchestrator.api.body import read_body
 from orchestrator.api.callers import caller_of
+from orchestrator.api.deadlines import Deadline, Deadlines, TookTooLong
 from orchestrator.api.endpoint import Answer, ApiServices, Caller, Context, Endpoint
 from orchestrator.errors import Refusal
 from orchestrator.ids import new_id
@@ -33,6 +34,7 @@ def bind(endpoint: Endpoint, services: ApiServices) -> Serve:
     endpoint.check()
     handler, body_model, query_model = endpoint.handler, endpoint.body, endpoint.query
     route = f"{endpoint.method} {endpoint.path}"
+    deadlines = Deadlines(lambda: REQUEST_SECONDS_MAX)
 
     async def serve(request: web.Request) -> web.Response:
         caller = request[CALLER] = await caller_of(services, endpoint, request)
@@ -45,22 +47,16 @@ def bind(endpoint: Endpoint, services: ApiServices) -> Serve:
         if query_model is not None:
             arguments.append(parse_query(query_model, request.query))
 
-        async def call() -> Answer:
-            answer: Answer = await handler(*arguments)
-            return answer
-
-        limit = asyncio.timeout(REQUEST_SECONDS_MAX)
+        key = request.headers.get("Idempotency-Key") if endpoint.idempotent else None
         try:
-            async with limit:
-                key = request.headers.get("Idempotency-Key") if endpoint.idempotent else None
+            with Deadline(deadlines):
                 if key is not None:
+                    call = functools.partial(handler, *arguments)
                     return await _once(endpoint, context, route, idempotency.checked_key(key), call)
                 if endpoint.creates is not None:
                     context.resource_id = new_id(endpoint.creates)
-                return render(endpoint, await call())
-        except TimeoutError:
-            if not limit.expired():
-                raise
+                return render(endpoint, await handler(*arguments))
+        except TookTooLong:
             raise problems.NotNow("took_too_long", "this took too long and may still happen: look, or send it again "
                                   "with the same Idempotency-Key", retry_after_s=15) from None  # fmt: skip
 
@@ -101,7 +97,9 @@ async def _once(
 def render(endpoint: Endpoint, answer: Answer) -> web.Response:
     status = endpoint.status if answer.status is None else answer.status
     body = answer.body if answer.body is None or isinstance(answer.body, bytes) else to_json(answer.body)
-    headers = {**problems.API_HEADERS, **answer.headers}
+    headers: CIMultiDict[str] = CIMultiDict(problems.API_HEADERS)
+    if answer.headers:
+        headers.update(answer.headers)
     headers.setdefault("Content-Type", endpoint.content_type)
     return web.Response(body=body, status=status, headers=headers)
 

@@ -198,8 +198,11 @@ def configure_logs() -> None:
 
 
 def _processors() -> list[Any]:
+    from orchestrator.api.edge import with_request_id
+
     return [
         structlog.contextvars.merge_contextvars,
+        with_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
