@@ -20,6 +20,8 @@ from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.config_source import ConfigInvalid, Document
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer, backend_for
+from orchestrator.ledger.earnings import Earnings
+from orchestrator.ledger.payouts import Payouts
 from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.checkout import Checkout, CheckoutPolicy
 from orchestrator.payments.closing import Closing
@@ -177,6 +179,8 @@ def _assemble(
         expiry=Expiry(checkout, closing, reads),
         book=book,
         deposits=Deposits(writer, reads, book, pricer, clock),
+        earnings=Earnings(writer, reads, clock, settings.earnings.tiers),
+        payouts=Payouts(writer, reads, settings.earnings.tiers),
     )
 
 

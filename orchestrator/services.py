@@ -12,6 +12,8 @@ from orchestrator.access import Access
 from orchestrator.clock import Clock
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer
+from orchestrator.ledger.earnings import Earnings
+from orchestrator.ledger.payouts import Payouts
 from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.checkout import Checkout
 from orchestrator.payments.confirmation import Confirmation
@@ -60,3 +62,5 @@ class Services:
     expiry: Expiry
     book: AddressBook
     deposits: Deposits
+    earnings: Earnings
+    payouts: Payouts

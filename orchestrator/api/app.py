@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from orchestrator.api import (
+    balance,
     checkout,
     docs,
     events,
@@ -16,6 +17,7 @@ from orchestrator.api import (
     merchants,
     openapi,
     payments,
+    payouts,
     quotes,
     rails,
     system,
@@ -31,6 +33,8 @@ RESOURCES: Final[Sequence[Sequence[Endpoint]]] = (
     checkout.ENDPOINTS,
     payments.ENDPOINTS,
     wallets.ENDPOINTS,
+    balance.ENDPOINTS,
+    payouts.ENDPOINTS,
     quotes.ENDPOINTS,
     rails.ENDPOINTS,
     events.ENDPOINTS,

@@ -1,4 +1,4 @@
-"""Wallets: make one, read its balances, its entries, its deposit addresses; and the merchant's own balance."""
+"""Wallets: make one, read its balances, its entries, its deposit addresses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.api.checkout import CustomerBody
 from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Body, Listed, Page, Shown, listed
 from orchestrator.clock import rfc3339
-from orchestrator.database.tables import Account, JournalEntry, Posting, table_of
+from orchestrator.database.tables import JournalEntry, Posting, table_of
 from orchestrator.payments.story import usd_body
 from orchestrator.payments.wallets import (
     deposit_addresses,
@@ -21,7 +21,6 @@ from orchestrator.payments.wallets import (
     wallet_object,
 )
 from orchestrator.services import Services
-from rates.money import WALLET_USD
 
 
 class CreateWallet(Body):
@@ -65,15 +64,6 @@ class EntryShown(Shown):
     source: str = Field(description="The capture, deposit or grant that caused it.")
     payment: str | None
     created_at: str
-
-
-class MerchantBalance(Shown):
-    currency: str
-    pending: str
-    available: str
-    reserve: str
-    unfunded: str
-    receivable: str
 
 
 async def create_wallet(context: Context[Services], body: CreateWallet) -> Answer:
@@ -141,22 +131,6 @@ async def list_deposit_addresses(context: Context[Services]) -> Answer:
     return Answer({"data": await deposit_addresses(services.reads, services.rails, wallet), "next_cursor": None})
 
 
-async def merchant_balance(context: Context[Services]) -> Answer:
-    accounts = table_of(Account)
-    rows = await context.services.reads.all(
-        select(accounts.c.code, accounts.c.balance).where(
-            accounts.c.merchant_id == context.merchant_id,
-            accounts.c.mode == context.mode,
-            accounts.c.code.like("merchant:%"),
-            accounts.c.asset == str(WALLET_USD),
-        )
-    )
-    units = {row["code"].partition(":")[2]: row["balance"] for row in rows}
-    shown = {name: usd_body(-units.get(name, 0))["amount"] for name in ("pending", "available", "reserve", "unfunded")}
-    shown["receivable"] = usd_body(units.get("receivable", 0))["amount"]
-    return Answer({"currency": WALLET_USD.code, **shown})
-
-
 ENDPOINTS = (
     Endpoint("POST", "/v1/wallets", create_wallet, summary="Create a customer's wallet, or find it", tag="Wallets",
              body=CreateWallet, answer=WalletShown, status=201),
@@ -165,6 +139,4 @@ ENDPOINTS = (
              tag="Wallets", query=Page, answer=Listed[EntryShown]),
     Endpoint("GET", "/v1/wallets/{id}/deposit_addresses", list_deposit_addresses, tag="Wallets",
              summary="List a wallet's permanent addresses; made at the first call", answer=Listed[AddressShown]),
-    Endpoint("GET", "/v1/balance", merchant_balance, summary="Look at the merchant's own balance", tag="Wallets",
-             answer=MerchantBalance),
 )  # fmt: skip

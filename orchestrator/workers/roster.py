@@ -17,6 +17,7 @@ INBOX_POLL_S = 1.0
 WATCH_POLL_S = 0.5
 EXPIRY_POLL_S = 1.0
 RATES_POLL_S = 60.0
+EARNINGS_POLL_S = 15.0
 CHAIN_POLL_SHARE = 0.5
 """Of a chain's block time: how long to wait before asking for the next block."""
 
@@ -27,6 +28,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("inbox", INBOX_POLL_S, _more(services.inbox.run_once), services.inbox.arrived),
         PeriodicWorker("settlement", WATCH_POLL_S, _more(services.watch.run_once), services.watch.nudged),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
+        PeriodicWorker("earnings", EARNINGS_POLL_S, _more(services.earnings.run_once)),
         PeriodicWorker("rates", RATES_POLL_S, _rates(services)),
         DeliveryWorker(
             services.writer,
