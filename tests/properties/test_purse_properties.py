@@ -15,16 +15,20 @@ from tests.unit.ledger.desk import NOW_US, Desk
 
 KINDS = ("promotional", "compensation", "paid", "provisional")
 UNITS = st.integers(1, 40)
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("lot"), UNITS, st.sampled_from(KINDS), st.none() | st.integers(1, 30), st.integers(-1, 1)),
-        st.tuples(st.just("charge"), st.lists(st.integers(0, 30), max_size=5), st.booleans()),
-        st.tuples(st.just("hold"), UNITS),
-        st.tuples(st.just("release"), st.integers(0, 9)),
-        st.tuples(st.just("capture"), st.integers(0, 9), st.integers(0, 60)),
-        st.tuples(st.just("wait"), st.integers(1, 20)),
-    ),
-    max_size=20,
+LOT = st.tuples(
+    st.just("lot"), st.integers(10, 60), st.sampled_from(KINDS), st.none() | st.integers(1, 30), st.integers(-1, 1)
+)
+STEPS = st.one_of(
+    LOT,
+    st.tuples(st.just("charge"), st.lists(st.integers(0, 20), max_size=4), st.booleans()),
+    st.tuples(st.just("hold"), UNITS),
+    st.tuples(st.just("hold"), UNITS),
+    st.tuples(st.just("release"), st.integers(0, 9), st.integers(0, 30), st.integers(0, 30)),
+    st.tuples(st.just("capture"), st.integers(0, 9), st.integers(0, 60)),
+    st.tuples(st.just("wait"), st.integers(1, 9)),
+)
+STORIES = st.tuples(st.lists(LOT, min_size=1, max_size=4), st.lists(STEPS, min_size=4, max_size=25)).map(
+    lambda parts: [*parts[0], *parts[1]]
 )
 POLICIES = st.sampled_from([("hard", 0), ("grace", 25), ("debt", 0)])
 
@@ -61,7 +65,7 @@ class Model:
         self.debt += units - len(taken)
 
 
-@given(policy=POLICIES, steps=STEPS)
+@given(policy=POLICIES, steps=STORIES)
 def test_a_purse_says_the_same_as_a_model_of_single_units(policy: tuple[str, int], steps: list[Any]) -> None:
     desk, model = Desk(overdraft=policy[0], overdraft_units=policy[1]), Model(policy)
     allocations: list[Allocation] = []
@@ -81,10 +85,12 @@ def test_a_purse_says_the_same_as_a_model_of_single_units(policy: tuple[str, int
                     continue
                 parts = model.take(units, KINDS[:3])
                 model.holds.append((parts, units - len(parts)))
-            case ("release", which) if allocations:
+            case ("release", which, before, after) if allocations:
                 allocation, (parts, _) = allocations.pop(which % len(allocations)), _pop(model, which)
-                desk.spend(partial(Purse.release, allocation=allocation))
+                desk.spend(partial(_give_back, allocation=allocation, before=before, after=after))
+                model.use(before)
                 model.credit += parts
+                model.use(after)
             case ("capture", which, units) if allocations:
                 allocation, (parts, _) = allocations.pop(which % len(allocations)), _pop(model, which)
                 charged = desk.spend(partial(Purse.capture, allocation=allocation, units=units))
@@ -99,6 +105,13 @@ def test_a_purse_says_the_same_as_a_model_of_single_units(policy: tuple[str, int
 
 def _pop(model: Model, which: int) -> tuple[list[tuple[Any, ...]], int]:
     return model.holds.pop(which % len(model.holds))
+
+
+def _give_back(purse: Purse, allocation: Allocation, before: int, after: int) -> None:
+    """Spend on both sides of a release, in one purse."""
+    purse.charge(before, must=True)
+    purse.release(allocation)
+    purse.charge(after, must=True)
 
 
 def _credit(desk: Desk, model: Model, id_: str, units: int, kind: str, lives: int | None, priority: int) -> None:
