@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.database.flush import Insert, Result, Select, Statement, Steps, Update
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT_S = 30
 REPLAN_EVERY = 1024
+ANALYZE_ROWS_MIN = 256
+ANALYZE_GROWTH = 4
+"""A table is analysed by us when it has grown to so many times what the planner knows of; autovacuum does the rest."""
 
 
 class CommitUnclear(Exception):
@@ -26,6 +30,7 @@ class PostgresBackend:
         self._dsn = dsn
         self._connection: asyncpg.Connection[Any] | None = None
         self._transactions = 0
+        self._growth = _Growth({})
 
     async def open(self) -> None:
         await self._connect()
@@ -47,6 +52,7 @@ class PostgresBackend:
                     "application_name": "crossrail-writer",
                 },
             )
+            self._growth = _Growth({row["name"]: row["rows"] for row in await self._connection.fetch(_KNOWN_ROWS)})
         return self._connection
 
     async def close(self) -> None:
@@ -61,15 +67,11 @@ class PostgresBackend:
     async def transact(self, steps: Steps) -> list[Result]:
         """Run one flush in one transaction. Raises what the database raised, or CommitUnclear."""
         connection = await self._connect()
-        self._transactions += 1
-        if _replan_due(self._transactions):
-            # While a table is small, every index that begins with the merchant looks as good as its primary key, and
-            # the plan that was kept then would read all rows of the merchant for each look-up.
-            await connection.execute("DISCARD PLANS")
+        await self._help_planner(connection)
         transaction = connection.transaction()
         await transaction.start()
         try:
-            results = await _drive(connection, steps)
+            results = await _drive(connection, steps, self._growth)
         except BaseException:
             if not connection.is_closed():
                 await transaction.rollback()
@@ -83,10 +85,51 @@ class PostgresBackend:
             raise CommitUnclear(str(error)) from error
         return results
 
+    async def _help_planner(self, connection: asyncpg.Connection[Any]) -> None:
+        """See to it that every look-up goes by the primary key, though the tables were empty when it began.
+
+        Of a table that it has no figures of, the planner believes that any index will do whose first columns are asked
+        for: it would read all rows of the merchant for each look-up. What is cached is planned again now and then.
+        """
+        self._transactions += 1
+        for table in self._growth.due():
+            await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}")  # another process may be at it
+        if _replan_due(self._transactions):
+            await connection.execute("DISCARD PLANS")
+
 
 def _replan_due(transactions: int) -> bool:
     """Often at first, while tables grow by multiples; then now and then."""
     return transactions & (transactions - 1) == 0 or transactions % REPLAN_EVERY == 0
+
+
+class _Growth:
+    """Counts what is inserted, to know which tables have outgrown what the planner knows of them."""
+
+    def __init__(self, known: Mapping[str, int]) -> None:
+        self._known = dict(known)
+        self._rows = dict(known)
+        self._due: set[str] = set()
+
+    def inserted(self, table: str, rows: int) -> None:
+        """Count rows; those of a flush that is rolled back too: an estimate will do."""
+        self._rows[table] = total = self._rows.get(table, 0) + rows
+        if total >= ANALYZE_GROWTH * self._known.get(table, 0) + ANALYZE_ROWS_MIN:
+            self._due.add(table)
+
+    def due(self) -> list[str]:
+        """Return the tables to analyse now, once each."""
+        due, self._due = sorted(self._due), set()
+        for table in due:
+            self._known[table] = self._rows[table]
+        return due
+
+
+_KNOWN_ROWS = (
+    "SELECT relname AS name, greatest(reltuples, 0)::bigint AS rows FROM pg_class"
+    " WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+)
+"""What the planner believes; -1 is a table that was never analysed."""
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:
@@ -101,7 +144,7 @@ def _connection_errors() -> tuple[type[Exception], ...]:
     )
 
 
-async def _drive(connection: asyncpg.Connection[Any], steps: Steps) -> list[Result]:
+async def _drive(connection: asyncpg.Connection[Any], steps: Steps, growth: _Growth) -> list[Result]:
     answer: list[Row] | None = None
     while True:
         try:
@@ -110,6 +153,8 @@ async def _drive(connection: asyncpg.Connection[Any], steps: Steps) -> list[Resu
             results: list[Result] = end.value
             return results
         answer = await _perform(connection, statement)
+        if isinstance(statement, Insert):
+            growth.inserted(statement.table, len(statement.rows))
 
 
 async def _perform(connection: asyncpg.Connection[Any], statement: Statement) -> list[Row]:
