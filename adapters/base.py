@@ -106,6 +106,10 @@ class PaymentOrder:
     email: str | None = None
     deposit_address: str | None = None
     """Chain rails only: the customer's own permanent address, already stored by us."""
+    save_method: bool = False
+    """Ask the buyer on the rail's page to save the method for later charges; a rail without ``ChargesSaved`` ignores it."""
+    saved: Mapping[str, str] | None = None
+    """``SavedMethod.reference``: charge this and show no page. For ``ChargesSaved.charge_saved`` only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ class PaymentReference:
     method: str
     amount: Money
     created_at: datetime
+    saved: bool = False
+    """It charged a saved method: there is no page."""
 
 
 # --- what comes back ----------------------------------------------------------------------------------------------
@@ -298,6 +304,42 @@ class ReceivesWebhooks(Protocol):
 
     def webhook_answer(self) -> tuple[int, str, str]:
         """Return status, content type and body that this rail wants to read after delivery."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMethod:
+    """A method that a buyer saved at a rail and allowed us to charge later."""
+
+    reference: Mapping[str, str]
+    """What the adapter needs to charge it, in its own words, kept as it is. No card data, no secrets."""
+    label: str
+    """For people, such as ``Visa 4242``."""
+
+
+@runtime_checkable
+class ChargesSaved(Protocol):
+    """A rail whose page saves a method (``PaymentOrder.save_method``), and that charges it while no buyer is there."""
+
+    @property
+    def saveable_methods(self) -> frozenset[str]:
+        """Methods of this account that can be saved."""
+        ...
+
+    async def saved_method(self, reference: PaymentReference) -> SavedMethod | None:
+        """Read what the buyer saved with a payment that was made; None where nothing was. Safe to repeat."""
+        ...
+
+    async def charge_saved(self, order: PaymentOrder) -> PaymentStarted:
+        """Charge ``order.saved``. The same order gives the same payment within ``resend_window_seconds``.
+
+        What became of it is in ``events`` of the answer, and later in ``fetch_status`` and webhooks: captured,
+        pending or declined (never ``still_open``). Raises PaymentDeclined where the rail says no at once.
+        """
+        ...
+
+    def wants_buyer(self, decline_code: str) -> bool:
+        """Say whether this decline means that the buyer must come to a page, because the bank wants to see him."""
         ...
 
 

@@ -7,7 +7,7 @@ error, and that is the orchestrator's to decide.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -25,11 +25,13 @@ from adapters.base import (
     RailEvent,
     RailMisconfigured,
     Redirect,
+    SavedMethod,
     WebhookRejected,
 )
 from adapters.kit.http import CALL_TIMEOUT
-from adapters.stripe.errors import in_port_words
+from adapters.stripe.errors import in_port_words, unreadable
 from adapters.stripe.options import read_options
+from adapters.stripe.saved import PAGE_SIZE, PAGES_MAX, SavedCharges, seconds_around
 from adapters.stripe.wire import (
     ATTEMPT_KEY,
     EVENTS,
@@ -42,6 +44,7 @@ from adapters.stripe.wire import (
     signed_by,
 )
 from adapters.stripe.wire_amounts import MINIMUM_CHARGE, NotChargeable, can_charge_every_unit, to_wire
+from adapters.stripe.wire_declines import WANT_BUYER
 from adapters.stripe.wire_order import expiry_candidates, session_params
 
 if TYPE_CHECKING:
@@ -51,10 +54,7 @@ API: Final = "https://api.stripe.com"
 IDEMPOTENCY_SECONDS: Final = 24 * 3600
 """Keys may be pruned once they are 24 hours old: https://docs.stripe.com/api/idempotent_requests"""
 EXPANDED: Final = ["payment_intent", "payment_intent.latest_charge"]
-LOOK_BACK: Final = timedelta(minutes=5)
-LOOK_AHEAD: Final = timedelta(minutes=30)
-PAGES_MAX: Final = 10
-PAGE_SIZE: Final = 100
+EXPANDED_SAVED: Final = ["payment_intent", "payment_intent.payment_method"]
 
 
 def utc_now() -> datetime:
@@ -65,6 +65,7 @@ class StripeAdapter:
     """One Stripe account."""
 
     resend_window_seconds: Final = IDEMPOTENCY_SECONDS
+    saveable_methods: Final = frozenset({"card"})
 
     def __init__(
         self, account: RailAccount, http: aiohttp.ClientSession, now: Callable[[], datetime] = utc_now
@@ -82,6 +83,7 @@ class StripeAdapter:
             http_client=stripe.AIOHTTPClient(session=http, timeout=CALL_TIMEOUT),
             max_network_retries=0,
         )
+        self._saved = SavedCharges(self._stripe, self._read, self._hidden)
         self.capabilities: Final[Sequence[Capability]] = (
             Capability(
                 method="card",
@@ -142,6 +144,8 @@ class StripeAdapter:
 
         Source: https://docs.stripe.com/api/checkout/sessions/retrieve
         """
+        if reference.saved:
+            return await self._saved.status(reference) or await self._search(reference)
         session_id = reference.rail_reference or await self._find(reference)
         if session_id is None:
             return await self._search(reference)
@@ -149,13 +153,15 @@ class StripeAdapter:
         try:
             return self._read.session(session, at=None, now=self._now())
         except ValueError as error:
-            raise _unreadable(error) from None
+            raise unreadable(error) from None
 
     async def cancel_payment(self, reference: PaymentReference) -> CancelOutcome:
         """Expire the session. CANNOT where it cannot be found.
 
         Source: https://docs.stripe.com/api/checkout/sessions/expire
         """
+        if reference.saved:
+            return await self._saved.cancel(reference)
         session_id = reference.rail_reference or await self._find(reference)
         if session_id is None:
             return CancelOutcome.CANNOT  # nobody has its page, but an empty search proves nothing: watch on
@@ -170,9 +176,9 @@ class StripeAdapter:
         paid = session.payment_status == "paid" or (session.intent is not None and session.intent.status == "succeeded")
         return CancelOutcome.CANCELED if session.status == "expired" and not paid else CancelOutcome.TOO_LATE
 
-    async def _retrieve(self, session_id: str) -> Session:
+    async def _retrieve(self, session_id: str, expand: list[str] = EXPANDED) -> Session:
         with in_port_words(f"stripe retrieve {session_id}", self._hidden, reading=True):
-            found = await self._stripe.v1.checkout.sessions.retrieve_async(session_id, {"expand": EXPANDED})
+            found = await self._stripe.v1.checkout.sessions.retrieve_async(session_id, {"expand": expand})
         return _session(found)
 
     async def _find(self, reference: PaymentReference) -> str | None:
@@ -182,13 +188,8 @@ class StripeAdapter:
         a bound, and a session that was sent again later lies outside the window: not found proves nothing.
         Source: https://docs.stripe.com/api/checkout/sessions/list
         """
-        wanted: SessionListParams = {
-            "created": {
-                "gte": int((reference.created_at - LOOK_BACK).timestamp()),
-                "lte": int((reference.created_at + LOOK_AHEAD).timestamp()),
-            },
-            "limit": PAGE_SIZE,
-        }
+        first, last = seconds_around(reference)
+        wanted: SessionListParams = {"created": {"gte": first, "lte": last}, "limit": PAGE_SIZE}
         for _ in range(PAGES_MAX):
             with in_port_words(f"stripe list sessions for {reference.attempt_id}", self._hidden, reading=True):
                 page = await self._stripe.v1.checkout.sessions.list_async(wanted)
@@ -212,7 +213,29 @@ class StripeAdapter:
             intents = [Intent.model_validate(intent.to_dict()) for intent in found.data]
             return [event for intent in intents for event in self._read.intent(intent, at=None)]
         except ValueError as error:
-            raise _unreadable(error) from None
+            raise unreadable(error) from None
+
+    # --- saved cards ----------------------------------------------------------------------------------------------
+
+    async def saved_method(self, reference: PaymentReference) -> SavedMethod | None:
+        """Read Customer and card of a paid session that asked to save it.
+
+        Source: https://docs.stripe.com/payments/save-during-payment
+        """
+        session_id = None if reference.saved else reference.rail_reference or await self._find(reference)
+        if session_id is None:
+            return None
+        return self._saved.method_of(await self._retrieve(session_id, EXPANDED_SAVED))
+
+    async def charge_saved(self, order: PaymentOrder) -> PaymentStarted:
+        """Create and confirm a PaymentIntent off-session.
+
+        Source: https://docs.stripe.com/api/payment_intents/create
+        """
+        return await self._saved.charge(order)
+
+    def wants_buyer(self, decline_code: str) -> bool:
+        return decline_code in WANT_BUYER
 
     # --- webhooks -------------------------------------------------------------------------------------------------
 
@@ -243,8 +266,4 @@ def _session(found: stripe.checkout.Session) -> Session:
     try:
         return Session.model_validate(found.to_dict())
     except ValueError as error:
-        raise _unreadable(error) from None
-
-
-def _unreadable(error: ValueError) -> OutcomeUnknown:
-    return OutcomeUnknown(f"stripe answered, but not as its documents say ({type(error).__name__}): a person must look")
+        raise unreadable(error) from None

@@ -34,7 +34,9 @@ def in_port_words(doing: str, secrets: Sequence[str], *, reading: bool) -> Itera
 def _of_answer(error: stripe.StripeError, doing: str, secrets: Sequence[str], *, reading: bool) -> RailError:
     if isinstance(error, stripe.CardError):
         detail = error.error
-        return PaymentDeclined(decline_for(detail.decline_code if detail else None, error.code))
+        intent = getattr(detail, "payment_intent", None)  # only where one was made and refused
+        decline = decline_for(detail.decline_code if detail else None, error.code)
+        return PaymentDeclined(decline, None if intent is None else intent.id)
     status = error.http_status or 0
     by_status = from_status(status, doing=doing, reading=reading)
     if by_status is not None:
@@ -47,3 +49,7 @@ def _of_answer(error: stripe.StripeError, doing: str, secrets: Sequence[str], *,
     if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError, stripe.InvalidRequestError)):
         return RailMisconfigured(said)
     return RailUnavailable(said) if reading else OutcomeUnknown(said)
+
+
+def unreadable(error: ValueError) -> OutcomeUnknown:
+    return OutcomeUnknown(f"stripe answered, but not as its documents say ({type(error).__name__}): a person must look")

@@ -1,4 +1,4 @@
-"""Stripe's API as far as hosted Checkout needs it, in memory, over a real socket. Never imports adapter or wire.
+"""Stripe's API as far as hosted Checkout and saved cards need it, in memory, over a real socket. Never imports adapter or wire.
 
 Idempotency as https://docs.stripe.com/api/idempotent_requests has it: the first answer of a key is given again, other
 parameters under one key are an error, and what was refused before anything began is not kept. (Requests that run at
@@ -18,6 +18,7 @@ from aiohttp import web
 from adapters.base import SimulatorSettings
 from adapters.kit.simulator import WebhookSender, add_control, api
 from adapters.stripe.simulator_page import add_page
+from adapters.stripe.simulator_saved import cancel_intent, charge_saved, find_intent
 from adapters.stripe.simulator_state import State, StripeSwitches
 from adapters.stripe.simulator_wire import (
     Object,
@@ -43,6 +44,7 @@ class Kept:
 
     fingerprint: tuple[str, tuple[tuple[str, str], ...]]
     body: str
+    status: int = 200
 
 
 @dataclass(slots=True)
@@ -78,13 +80,19 @@ class Api:
                     f"with. Try using a key other than '{key}' if you meant to execute a different request.",
                     type="idempotency_error",
                 )
-            return _answer(200, kept.body, {"Idempotent-Replayed": "true"})
-        body = json.dumps(action(request, parse_form(pairs)), indent=2)
+            return _answer(kept.status, kept.body, {"Idempotent-Replayed": "true"})
+        status = 200
+        try:
+            body = json.dumps(action(request, parse_form(pairs)), indent=2)
+        except Refused as refused:
+            if not refused.tried:
+                raise
+            status, body = refused.status, json.dumps(refused.body, indent=2)
         if key:
-            self.kept[key] = Kept(fingerprint, body)
+            self.kept[key] = Kept(fingerprint, body, status)
             if len(self.kept) > KEYS_MAX:
                 del self.kept[next(iter(self.kept))]
-        return _answer(200, body)
+        return _answer(status, body)
 
     def _authenticate(self, request: web.Request) -> None:
         scheme, _, value = request.headers.get("Authorization", "").partition(" ")
@@ -126,11 +134,14 @@ class Api:
 
     # --- payment intents, events ----------------------------------------------------------------------------------
 
+    def create_intent(self, _request: web.Request, params: Params) -> Object:
+        return self._expanded(charge_saved(self.state, params), params)
+
+    def cancel_intent(self, request: web.Request, params: Params) -> Object:
+        return self._expanded(cancel_intent(self.state, request.match_info["id"]), params)
+
     def retrieve_intent(self, request: web.Request, params: Params) -> Object:
-        intent = self.state.intents.get(request.match_info["id"])
-        if intent is None:
-            raise missing("payment_intent", request.match_info["id"], "intent")
-        return self._expanded(intent, params)
+        return self._expanded(find_intent(self.state, request.match_info["id"]), params)
 
     def list_intents(self, _request: web.Request, params: Params) -> Object:
         found = [i for i in _newest_first(self.state.intents) if created_within(i, params.get("created"))]
@@ -165,15 +176,19 @@ class Api:
         for path in wanted if isinstance(wanted, list) else []:
             node = shown
             for name in str(path).split("."):
-                if name not in {"payment_intent", "latest_charge"} or name not in node:
+                shelf = self._shelf(name)
+                if shelf is None or name not in node:
                     raise Refused(400, f"This property cannot be expanded ({path}).")
-                shelf = self.state.intents if name == "payment_intent" else self.state.charges
                 if isinstance(node[name], str):
                     node[name] = dict(shelf[node[name]])
                 if node[name] is None:
                     break
                 node = node[name]
         return shown
+
+    def _shelf(self, name: str) -> dict[str, Object] | None:
+        state = self.state
+        return {"payment_intent": state.intents, "latest_charge": state.charges, "payment_method": state.used}.get(name)
 
 
 def _newest_first(shelf: dict[str, Object]) -> list[Object]:
@@ -204,6 +219,8 @@ def build(settings: SimulatorSettings) -> web.Application:
         ("GET", "/v1/checkout/sessions", calls.list_sessions),
         ("GET", "/v1/checkout/sessions/{id}", calls.retrieve_session),
         ("POST", "/v1/checkout/sessions/{id}/expire", calls.expire_session),
+        ("POST", "/v1/payment_intents", calls.create_intent),
+        ("POST", "/v1/payment_intents/{id}/cancel", calls.cancel_intent),
         ("GET", "/v1/payment_intents", calls.list_intents),
         ("GET", "/v1/payment_intents/search", calls.search_intents),
         ("GET", "/v1/payment_intents/{id}", calls.retrieve_intent),

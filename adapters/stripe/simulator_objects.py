@@ -22,6 +22,7 @@ from adapters.stripe.simulator_wire import (
 
 CREATE_PARAMS: Final = frozenset(
     {"adaptive_pricing", "allowed_payment_method_types", "cancel_url", "client_reference_id", "customer_email"}
+    | {"customer_creation"}
     | {"excluded_payment_method_types", "expand", "expires_at", "line_items", "locale", "metadata", "mode"}
     | {"payment_intent_data", "submit_type", "success_url", "ui_mode"}
 )
@@ -44,10 +45,14 @@ class TestCard:
     """Error code; empty = the payment succeeds."""
     decline_code: str = ""
     asks_3ds: bool = False
+    always_3ds: bool = False
+    """However it was saved: a charge without the buyer is declined."""
 
 
-def _card(number: str, shown: str, code: str = "", decline_code: str = "", *, asks_3ds: bool = False) -> TestCard:
-    return TestCard(number, shown, code, decline_code, asks_3ds)
+def _card(
+    number: str, shown: str, code: str = "", decline_code: str = "", *, asks_3ds: bool = False, always_3ds: bool = False
+) -> TestCard:
+    return TestCard(number, shown, code, decline_code, asks_3ds or always_3ds, always_3ds)
 
 
 CARDS: Final[Mapping[str, TestCard]] = {
@@ -55,6 +60,7 @@ CARDS: Final[Mapping[str, TestCard]] = {
     for card in (
         _card("4242424242424242", "Succeeds"),
         _card("4000002500003155", "Asks for 3-D Secure, then succeeds", asks_3ds=True),
+        _card("4000002760003184", "Asks for 3-D Secure at every payment", always_3ds=True),
         _card("4000000000000002", "Declined", "card_declined", "generic_decline"),
         _card("4000000000009995", "Too little money", "card_declined", "insufficient_funds"),
         _card("4100000000000019", "Blocked as fraud", "card_declined", "fraudulent"),
@@ -83,6 +89,12 @@ def new_session(params: Params, base_url: str, now: int) -> Object:
     expires_at = integer(params, "expires_at") if "expires_at" in params else now + LIFE_SECONDS_MAX
     if not LIFE_SECONDS_MIN - CLOCK_SKEW_SECONDS <= expires_at - now <= LIFE_SECONDS_MAX + CLOCK_SKEW_SECONDS:
         raise bad_param("expires_at", "The `expires_at` timestamp must be 30 minutes to 24 hours from now.")
+    future = params.get("payment_intent_data", {}).get("setup_future_usage")
+    if future not in {None, "off_session", "on_session"}:
+        raise bad_param("payment_intent_data[setup_future_usage]", f"Invalid setup_future_usage: {future}")
+    creation = params.get("customer_creation", "if_required")
+    if creation not in {"always", "if_required"}:
+        raise bad_param("customer_creation", f"Invalid customer_creation: {creation}")
     session_id = new_id("cs_test_", 58)
     return {
         "id": session_id,
@@ -103,6 +115,7 @@ def new_session(params: Params, base_url: str, now: int) -> Object:
             "terms_of_service_acceptance": None,
         },
         "customer": None,
+        "customer_creation": creation,
         "customer_email": params.get("customer_email"),
         "expires_at": expires_at,
         "livemode": False,
@@ -161,6 +174,7 @@ def new_intent(session: Object, intent_data: Params, now: int) -> Object:
         "confirmation_method": "automatic",
         "created": now,
         "currency": session["currency"],
+        "customer": session["customer"],
         "description": intent_data.get("description"),
         "last_payment_error": None,
         "latest_charge": None,
@@ -168,6 +182,7 @@ def new_intent(session: Object, intent_data: Params, now: int) -> Object:
         "metadata": intent_data.get("metadata", {}),
         "payment_method": None,
         "payment_method_types": session["payment_method_types"],
+        "setup_future_usage": intent_data.get("setup_future_usage"),
         "status": "requires_payment_method",
     }
 
@@ -181,9 +196,21 @@ def new_payment_method(number: str, now: int) -> Object:
         "billing_details": _no_details(),
         "card": {**card, "country": "US"},
         "created": now,
+        "customer": None,
         "livemode": False,
         "metadata": {},
         "type": "card",
+    }
+
+
+def new_customer(email: str | None, now: int) -> Object:
+    return {
+        "id": new_id("cus_", 14),
+        "object": "customer",
+        "created": now,
+        "email": email,
+        "livemode": False,
+        "metadata": {},
     }
 
 

@@ -17,6 +17,7 @@ from adapters.stripe.simulator_objects import (
     CARDS,
     TestCard,
     new_charge,
+    new_customer,
     new_intent,
     new_payment_method,
     new_session,
@@ -67,6 +68,11 @@ class State:
     intent_data: dict[str, Params] = field(default_factory=dict)
     methods: dict[str, Object] = field(default_factory=dict)
     """The payment method that waits for 3-D Secure, by session."""
+    customers: dict[str, Object] = field(default_factory=dict)
+    used: dict[str, Object] = field(default_factory=dict)
+    """Payment methods that paid, by id; ``customer`` says to whom one is attached."""
+    cards: dict[str, TestCard] = field(default_factory=dict)
+    """How each payment method behaves, by its id."""
 
     def now(self) -> int:
         return int(self.clock())
@@ -101,8 +107,8 @@ class State:
         if session["payment_intent"]:
             intent = self.intents[session["payment_intent"]]
             intent.update(status="canceled", canceled_at=self.now(), cancellation_reason="automatic")
-            self._emit("payment_intent.canceled", intent)
-        self._emit("checkout.session.expired", session)
+            self.emit("payment_intent.canceled", intent)
+        self.emit("checkout.session.expired", session)
 
     # --- the buyer ------------------------------------------------------------------------------------------------
 
@@ -118,12 +124,13 @@ class State:
             card = TestCard(card.number, self.switches.decline, "card_declined", self.switches.decline)
         intent = self._intent_of(session)
         method = new_payment_method(card.number, self.now())
+        self.cards[method["id"]] = card
         if card.code:
             return self._decline(session, intent, card, method)
         if card.asks_3ds:
             self.methods[session_id] = method
             intent.update(status="requires_action", payment_method=method["id"])
-            self._emit("payment_intent.requires_action", intent)
+            self.emit("payment_intent.requires_action", intent)
             return Outcome("requires_action", "Your bank asks you to confirm.", payment_intent=intent["id"])
         return self._succeed(session, intent, method)
 
@@ -144,7 +151,7 @@ class State:
             intent = new_intent(session, self.intent_data[session["id"]], self.now())
             self.intents[intent["id"]] = intent
             session["payment_intent"] = intent["id"]
-            self._emit("payment_intent.created", intent)
+            self.emit("payment_intent.created", intent)
         return self.intents[session["payment_intent"]]
 
     def _succeed(self, session: Object, intent: Object, method: Object) -> Outcome:
@@ -159,10 +166,21 @@ class State:
             last_payment_error=None,
         )
         session.update(status="complete", payment_status="paid", amount_total=taken, url=None)
-        self._emit("charge.succeeded", charge)
-        self._emit("payment_intent.succeeded", intent)
-        self._emit("checkout.session.completed", session)
+        self._save(session, intent, method)
+        self.emit("charge.succeeded", charge)
+        self.emit("payment_intent.succeeded", intent)
+        self.emit("checkout.session.completed", session)
         return self._closed(session)
+
+    def _save(self, session: Object, intent: Object, method: Object) -> None:
+        """Create the session's customer and attach the card, where the session asked for it."""
+        if session["customer_creation"] == "always" and session["customer"] is None:
+            customer = new_customer(session["customer_email"], self.now())
+            self.customers[customer["id"]] = customer
+            session["customer"] = intent["customer"] = customer["id"]
+        if intent["setup_future_usage"] and session["customer"]:
+            method["customer"] = session["customer"]
+        self.used[method["id"]] = method
 
     def _decline(self, session: Object, intent: Object, card: TestCard, method: Object) -> Outcome:
         charge_id = None
@@ -171,10 +189,10 @@ class State:
             charge_id = charge["id"]
             self.charges[charge["id"]] = charge
             intent["latest_charge"] = charge["id"]
-            self._emit("charge.failed", charge)
+            self.emit("charge.failed", charge)
         error = payment_error(card, charge_id, method)
         intent.update(status="requires_payment_method", payment_method=None, last_payment_error=error)
-        self._emit("payment_intent.payment_failed", intent)
+        self.emit("payment_intent.payment_failed", intent)
         code = card.decline_code or card.code
         return Outcome("declined", error["message"], code, intent["id"], session["cancel_url"])
 
@@ -186,7 +204,7 @@ class State:
 
     # --- events ---------------------------------------------------------------------------------------------------
 
-    def _emit(self, event_type: str, subject: Object) -> None:
+    def emit(self, event_type: str, subject: Object) -> None:
         event: dict[str, Any] = {
             "id": new_id("evt_"),
             "object": "event",

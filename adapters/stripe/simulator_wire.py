@@ -23,12 +23,24 @@ NO_DECIMALS: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XP
 
 
 class Refused(Exception):
-    """An error answer. Nothing was done, so that no idempotency key keeps it."""
+    """An error answer. Nothing was done, so that no idempotency key keeps it, unless ``tried``."""
+
+    tried = False
 
     def __init__(self, status: int, message: str, **fields: str) -> None:
         super().__init__(message)
         self.status = status
         self.body: Object = {"error": {"type": "invalid_request_error", "message": message, **fields}}
+
+
+class Declined(Refused):
+    """A payment was tried and refused: the answer is kept under its key like a good one."""
+
+    tried = True
+
+    def __init__(self, error: Object, intent: Object) -> None:
+        super().__init__(402, error["message"])
+        self.body = {"error": {**error, "payment_intent": intent}}
 
 
 def bad_param(param: str, message: str, **fields: str) -> Refused:

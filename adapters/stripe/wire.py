@@ -9,7 +9,7 @@ https://docs.stripe.com/checkout/fulfillment, https://docs.stripe.com/webhooks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from rates.money import Money
 
 ATTEMPT_KEY: Final = "crossrail_attempt"
 """Our attempt id in ``metadata`` of session and PaymentIntent."""
+SAVED_KEY: Final = "crossrail_saved"
+"""In ``metadata`` of a PaymentIntent that charges a saved card: no page leads to it, so a decline is its end."""
 
 SIGNATURE_TOLERANCE_SECONDS: Final = 300
 """Stripe's default, here in both directions: the SDK's helper lets any time of the future pass."""
@@ -37,8 +39,14 @@ class Charge(BaseModel):
     created: int
 
 
+class Card(BaseModel):
+    brand: str
+    last4: str
+
+
 class PaymentMethod(BaseModel):
     id: str
+    card: Card | None = None
 
 
 class PaymentError(BaseModel):
@@ -60,6 +68,14 @@ class Intent(BaseModel):
     metadata: dict[str, str] = Field(default_factory=dict)
     last_payment_error: PaymentError | None = None
     latest_charge: Charge | str | None = None
+    amount: int | None = None
+    customer: str | None = None
+    payment_method: PaymentMethod | str | None = None
+    setup_future_usage: str | None = None
+
+    @property
+    def charges_saved(self) -> bool:
+        return SAVED_KEY in self.metadata
 
 
 class Session(BaseModel):
@@ -158,6 +174,8 @@ class Reader:
 
     def intent(self, intent: Intent, *, at: datetime | None) -> list[RailEvent]:
         """Read a PaymentIntent alone, as events and search give it: it does not name its session."""
+        if intent.charges_saved:
+            return self.saved_charge(intent, at=at)
         self._same_mode(intent.livemode, intent.id)
         if intent.status == "succeeded":
             amount = from_wire(intent.amount_received, intent.currency)
@@ -166,6 +184,32 @@ class Reader:
         if intent.last_payment_error is not None:
             return self.declined(intent, at=at, session=None)
         return []
+
+    def saved_charge(self, intent: Intent, *, at: datetime | None) -> list[RailEvent]:
+        """Read a PaymentIntent that charges a saved card: nobody can try again on it, whatever its status allows."""
+        self._same_mode(intent.livemode, intent.id)
+        if intent.status == "succeeded":
+            amount = from_wire(intent.amount_received, intent.currency)
+            return [
+                self._captured(intent.id, amount, intent.metadata.get(ATTEMPT_KEY), intent.id, at or _paid_at(intent))
+            ]
+        if intent.status == "requires_payment_method" and intent.last_payment_error is not None:
+            [declined] = self.declined(intent, at=at, session=None)
+            return [replace(declined, rail_reference=intent.id, still_open=False)]
+        kind = RailEventKind.CANCELED if intent.status == "canceled" else RailEventKind.PENDING
+        return [
+            RailEvent(
+                rail=self.account.rail,
+                account=self.account.account,
+                mode=self.account.mode,
+                event_id=f"{intent.id}:{intent.status}",
+                kind=kind,
+                attempt_id=intent.metadata.get(ATTEMPT_KEY),
+                rail_reference=intent.id,
+                occurred_at=at or moment(intent.created),
+                detail={"status": intent.status},
+            )
+        ]
 
     def declined(self, intent: Intent, *, at: datetime | None, session: Session | None) -> list[RailEvent]:
         """Read the last refused try. The page stays open: the buyer may take another card."""

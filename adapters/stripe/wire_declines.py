@@ -57,6 +57,10 @@ DELAYED_PAYMENT_FAILED: Final = Decline(
 """Our word for the event ``checkout.session.async_payment_failed``, which carries no code."""
 
 
+WANT_BUYER: Final = frozenset({"authentication_required"})
+"""For an off-session payment: "you will need to ask the customer to come back and authenticate" (same page)."""
+
+
 def decline_for(decline_code: str | None, code: str | None) -> Decline:
     """Read ``decline_code``, or the error's ``code`` where Stripe gives no decline code."""
     word = decline_code or code or "unknown"

@@ -8,11 +8,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from adapters.base import PaymentOrder
-from adapters.stripe.wire import ATTEMPT_KEY
+from adapters.stripe.wire import ATTEMPT_KEY, SAVED_KEY
 from adapters.stripe.wire_amounts import to_wire
 
 if TYPE_CHECKING:
+    from stripe.params import PaymentIntentCreateParams
     from stripe.params.checkout import SessionCreateParams
 
 SESSION_LIFE_MIN: Final = timedelta(minutes=30)
@@ -24,6 +27,15 @@ _LOCALES: Final = (
     "sv th tr vi zh zh-HK zh-TW"
 )
 LOCALES: Final = frozenset(_LOCALES.split())
+
+
+class SavedCard(BaseModel):
+    """``SavedMethod.reference`` of this rail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    customer: str = Field(pattern="^cus_")
+    payment_method: str = Field(pattern="^pm_")
 
 
 def session_params(order: PaymentOrder) -> SessionCreateParams:
@@ -52,7 +64,30 @@ def session_params(order: PaymentOrder) -> SessionCreateParams:
     }
     if order.email:
         params["customer_email"] = order.email
+    if order.save_method:
+        # https://docs.stripe.com/payments/save-during-payment: the page says so, and attaches the card to a Customer.
+        params["customer_creation"] = "always"
+        params["payment_intent_data"]["setup_future_usage"] = "off_session"
     return params
+
+
+def saved_charge_params(order: PaymentOrder, saved: SavedCard) -> PaymentIntentCreateParams:
+    """Build the charge of a saved card: the same order gives the same parameters. Raises NotChargeable.
+
+    Source: https://docs.stripe.com/api/payment_intents/create
+    """
+    return {
+        "amount": to_wire(order.amount),
+        "currency": order.amount.asset.code.lower(),
+        "customer": saved.customer,
+        "payment_method": saved.payment_method,
+        "off_session": True,
+        "confirm": True,
+        # Without, Stripe asks for a return_url: nobody would follow it.
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        "description": order.description,
+        "metadata": {ATTEMPT_KEY: order.attempt_id, SAVED_KEY: "1"},
+    }
 
 
 def expiry_candidates(expires_at: datetime, now: datetime) -> list[int | None]:

@@ -65,6 +65,8 @@ class RailSetup:
     """False where only a webhook names the money."""
     finds_by_attempt_id: bool = True
     """False where the rail has no search by our reference."""
+    saves_methods: bool = False
+    """True where its page saves a method that is charged later (``ChargesSaved``)."""
 
 
 @dataclass(slots=True)

@@ -44,4 +44,5 @@ RAIL: Final = RailSetup(
     country="DE",
     pay=pay,
     decline=decline,
+    saves_methods=True,
 )

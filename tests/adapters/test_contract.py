@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from adapters.base import (
     CancelOutcome,
+    ChargesSaved,
+    NoAction,
     OutcomeUnknown,
+    PaymentDeclined,
     PaymentStarted,
     RailEventKind,
     RailMisconfigured,
@@ -276,3 +280,65 @@ async def test_no_error_shows_a_secret(rail: RailUnderTest) -> None:
         texts = [repr(caught.value), str(caught.value), "".join(traceback.format_exception(caught.value))]
         assert not [secret for secret in rail.setup.secrets for text in texts if secret in text], fail.__name__
     assert not [secret for secret in rail.setup.secrets if secret in repr(rail.adapter)]
+
+
+# --- saved methods ------------------------------------------------------------------------------------------------
+
+
+def saving(rail: RailUnderTest) -> ChargesSaved:
+    assert isinstance(rail.adapter, ChargesSaved)
+    return rail.adapter
+
+
+@pytest.fixture(params=[setup for setup in setups() if setup.saves_methods], ids=lambda setup: setup.rail)
+async def saver(request: pytest.FixtureRequest) -> AsyncIterator[tuple[RailUnderTest, dict[str, str]]]:
+    """A rail where a buyer has paid once and let the method be saved."""
+    async with started_rail(request.param) as rail:
+        order = rail.order(save_method=True)
+        started = await rail.adapter.create_payment(order)
+        await rail.setup.pay(rail, started)
+        await rail.told(RailEventKind.CAPTURED)
+        saved = await saving(rail).saved_method(rail.reference(order, started))
+        assert saved is not None
+        assert saved.label
+        yield rail, dict(saved.reference)
+
+
+async def test_a_rail_says_whether_it_charges_saved_methods(rail: RailUnderTest) -> None:
+    assert isinstance(rail.adapter, ChargesSaved) is rail.setup.saves_methods
+    assert not rail.setup.saves_methods or rail.setup.method in saving(rail).saveable_methods
+
+
+async def test_a_saved_method_is_charged_once_for_one_order(saver: tuple[RailUnderTest, dict[str, str]]) -> None:
+    rail, saved = saver
+    order = rail.order(saved=saved)
+    first, second = await saving(rail).charge_saved(order), await saving(rail).charge_saved(order)
+    assert first.rail_reference == second.rail_reference
+    assert isinstance(first.action, NoAction)
+    told = await rail.told(RailEventKind.CAPTURED, count=2)
+    captures = [event for event in [*told, *first.events] if event.attempt_id == order.attempt_id]
+    assert {(event.kind, event.amount) for event in captures} == {(RailEventKind.CAPTURED, order.amount)}
+    assert len({(event.event_id, event.money_id) for event in captures}) == 1
+
+
+async def test_a_saved_charge_whose_answer_was_lost_is_unknown_and_found(
+    saver: tuple[RailUnderTest, dict[str, str]],
+) -> None:
+    rail, saved = saver
+    order = rail.order(saved=saved)
+    await rail.control(drop_answer=1)
+    with pytest.raises(OutcomeUnknown):
+        await saving(rail).charge_saved(order)
+    [found] = await rail.adapter.fetch_status(replace(rail.reference(order, None), saved=True))
+    assert (found.kind, found.attempt_id) == (RailEventKind.CAPTURED, order.attempt_id)
+
+
+async def test_a_refused_saved_charge_is_over(saver: tuple[RailUnderTest, dict[str, str]]) -> None:
+    rail, saved = saver
+    await rail.control(decline=rail.setup.unlisted_code)
+    order = rail.order(saved=saved)
+    with pytest.raises(PaymentDeclined) as caught:
+        await saving(rail).charge_saved(order)
+    assert caught.value.decline.severity is Severity.HARD
+    [declined] = await rail.adapter.fetch_status(replace(rail.reference(order, None), saved=True))
+    assert (declined.kind, declined.still_open) == (RailEventKind.DECLINED, False)

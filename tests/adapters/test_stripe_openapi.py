@@ -11,7 +11,15 @@ import aiohttp
 import pytest
 from ruamel.yaml import YAML
 
-from adapters.base import Mode, OutcomeUnknown, RailAccount, RailEventKind, RailMisconfigured, SimulatorSettings
+from adapters.base import (
+    Mode,
+    OutcomeUnknown,
+    PaymentDeclined,
+    RailAccount,
+    RailEventKind,
+    RailMisconfigured,
+    SimulatorSettings,
+)
 from adapters.stripe.adapter import StripeAdapter
 from adapters.stripe.simulator import build
 from tests.adapters import rail_stripe
@@ -65,10 +73,32 @@ async def use_everything(rail: RailUnderTest) -> None:
         await rail.adapter.fetch_status(replace(reference, rail_reference="cs_test_unknown"))
     with pytest.raises(RailMisconfigured):
         await rail.adapter_with(rail.setup.wrong_key).create_payment(rail.order())
+    await use_saved_card(rail)
     for path in ("/v1/events?limit=3", "/v1/payment_intents?limit=3"):
         headers = {"Authorization": f"Bearer {rail_stripe.API_KEY}"}
         async with rail.http.get(f"{rail.base}{path}", headers=headers) as answer:
             assert (await answer.json())["data"]
+
+
+async def use_saved_card(rail: RailUnderTest) -> None:
+    """Save a card, charge it, have it refused, look for it and cancel it."""
+    adapter = rail.adapter
+    assert isinstance(adapter, StripeAdapter)
+    first = rail.order(save_method=True, email="buyer@example.com")
+    page = await adapter.create_payment(first)
+    await rail_stripe.use_page(rail, page, {"card": rail_stripe.PAYS})
+    saved = await adapter.saved_method(rail.reference(first, page))
+    assert saved is not None
+    paid, refused = rail.order(saved=saved.reference), rail.order(saved=saved.reference)
+    await adapter.charge_saved(paid)
+    await rail.control(decline="authentication_required")
+    with pytest.raises(PaymentDeclined):
+        await adapter.charge_saved(refused)
+    await rail.control(decline="")
+    for order in (paid, refused):
+        lost = replace(rail.reference(order, None), saved=True)
+        await adapter.fetch_status(lost)
+        await adapter.cancel_payment(lost)
 
 
 def listed_differences() -> set[str]:
@@ -89,11 +119,14 @@ async def test_every_exchange_is_as_the_document_says_but_for_the_reviewed_list(
         ("GET", "/v1/checkout/sessions"),
         ("GET", "/v1/checkout/sessions/{session}"),
         ("POST", "/v1/checkout/sessions/{session}/expire"),
+        ("POST", "/v1/payment_intents"),
         ("GET", "/v1/payment_intents"),
         ("GET", "/v1/payment_intents/search"),
+        ("GET", "/v1/payment_intents/{intent}"),
+        ("POST", "/v1/payment_intents/{intent}/cancel"),
         ("GET", "/v1/events"),
     }
-    assert {exchange.status for exchange in exchanges} == {200, 400, 401, 404}
+    assert {exchange.status for exchange in exchanges} == {200, 400, 401, 402, 404}
     found = {difference for exchange in exchanges for difference in checker.differences(exchange)}
     assert found == listed_differences(), "mend the code, or review the difference and list it with its reason"
 
