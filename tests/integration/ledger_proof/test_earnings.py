@@ -1,0 +1,132 @@
+"""From pending to available and reserve, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+
+from orchestrator.ledger.chart import Account
+from orchestrator.ledger.earnings import Earnings
+from orchestrator.ledger.payout_recipes import MerchantSide
+from tests.integration.ledger_proof.books import TIERS, USD, Books
+
+
+async def test_a_day_matures_after_its_delay_and_gives_its_reserve_back(books: Books) -> None:
+    await books.earn(60 * USD)
+    await books.earn(40 * USD)
+    assert await books.days(1) == 1
+    assert await books.side() == MerchantSide(100 * USD, 0, 0, 0)
+    [row] = await books.rows("earning")
+    assert (row["units"], row["status"], row["first_sequence"], row["last_sequence"]) == (100 * USD, "pending", 1, 2)
+    assert await books.days(1) == 0
+    assert await books.days(1) == 1
+    assert await books.side() == MerchantSide(0, 90 * USD, 10 * USD, 0)
+    assert await books.days(4) == 0
+    assert await books.days(2) == 1
+    assert await books.side() == MerchantSide(0, 100 * USD, 0, 0)
+    assert await books.days(20) == 0
+    await books.assert_sound()
+
+
+async def test_today_is_not_closed_and_what_came_late_counts_for_the_next_day(books: Books) -> None:
+    await books.earn(1 * USD)
+    assert await books.earnings.run_once() == 0
+    yesterday_us = books.clock.at_us
+    await books.days(1)
+    books.clock.at_us, now_us = yesterday_us, books.clock.at_us  # another process, whose clock is behind
+    await books.earn(2 * USD)
+    books.clock.at_us = now_us
+    await books.earn(4 * USD)
+    await books.days(1)
+    assert [row["units"] for row in await books.rows("earning")] == [1 * USD, 6 * USD]
+    await books.assert_sound()
+
+
+async def test_a_correction_after_the_day_was_closed_takes_from_what_matures(books: Books) -> None:
+    await books.earn(10 * USD)
+    await books.days(1)
+    await books.earn(-8 * USD)
+    await books.days(2)
+    assert await books.side() == MerchantSide(0, 1_800_000_000, 200_000_000, 0)
+    await books.earn(20 * USD)
+    await books.days(4)
+    side = await books.side()
+    assert (side.pending, side.available + side.reserve) == (0, 22 * USD)
+    await books.assert_sound()
+
+
+async def test_money_that_comes_back_into_pending_is_not_stuck_there(books: Books) -> None:
+    await books.earn(10 * USD)
+    await books.days(2)
+    await books.earn(-8 * USD)
+    await books.days(1)  # the first day matures: two are there
+    await books.earn(8 * USD)
+    await books.days(1)
+    await books.earn(1 * USD)
+    await books.days(5)
+    side = await books.side()
+    assert (side.pending, side.available + side.reserve, side.receivable) == (0, 11 * USD, 0)
+
+
+async def test_an_overdrawn_pending_is_taken_from_available_then_owed_then_repaid_first(books: Books) -> None:
+    await books.earn(10 * USD)
+    await books.days(3)
+    assert (await books.side()).available == 9 * USD
+    await books.earn(-15 * USD)
+    assert (await books.side()).payable == 0
+    await books.days(3)
+    assert await books.side() == MerchantSide(0, 0, 1 * USD, 6 * USD)
+    await books.earn(16 * USD)
+    await books.days(3)
+    side = await books.side()
+    assert (side.receivable, side.pending) == (0, 0)
+    assert side.available + side.reserve == 11 * USD
+    await books.assert_sound()
+
+
+async def test_a_clawback_from_the_reserve_is_not_released(books: Books) -> None:
+    await books.earn(100 * USD)
+    await books.days(3)
+    await books.move(-7 * USD, Account.MERCHANT_RESERVE)
+    await books.days(6)
+    assert await books.side() == MerchantSide(0, 93 * USD, 0, 0)
+    await books.move(7 * USD, Account.MERCHANT_RESERVE)  # the dispute was won after all
+    await books.earn(10 * USD)
+    await books.days(9)
+    assert await books.side() == MerchantSide(0, 110 * USD, 0, 0)
+
+
+async def test_three_workers_at_once_count_every_unit_once(books: Books) -> None:
+    others = [Earnings(books.writer, books.reads, books.clock, TIERS) for _ in range(3)]
+    for units in (5, -2, 11, 3):
+        await books.earn(units * USD)
+        books.clock.days(1)
+        await asyncio.gather(*(other.run_once() for other in others))
+    for _ in range(12):
+        books.clock.days(1)
+        await asyncio.gather(*(other.run_once() for other in others))
+    assert await books.side() == MerchantSide(0, 17 * USD, 0, 0)
+    assert [row["status"] for row in await books.rows("earning")] == ["released"] * 4
+    await books.assert_sound()
+
+
+async def test_days_that_nobody_was_there_to_close_are_closed_one_by_one(books: Books) -> None:
+    for units in (1, 2, 3):
+        await books.earn(units * USD)
+        books.clock.days(1)
+    await books.earn(4 * USD)
+    assert await books.earnings.run_once() == 3 + 1  # three days, of which the first is due
+    assert [row["units"] for row in await books.rows("earning")] == [1 * USD, 2 * USD, 3 * USD]
+
+
+async def test_a_tier_is_the_merchants_own_and_a_removed_one_is_the_strictest(books: Books) -> None:
+    await books.merchant("trusted")
+    await books.earn(10 * USD)
+    await books.earn(10 * USD, "mer_2")
+    await books.days(1)
+    assert (await books.side()).available == 10 * USD
+    assert (await books.side("mer_2")).available == 0
+    await books.earn(10 * USD)
+    renamed = Earnings(books.writer, books.reads, books.clock, {"standard": TIERS["standard"]})
+    books.clock.days(1)
+    await renamed.run_once()
+    assert (await books.side()).pending == 10 * USD

@@ -1,0 +1,149 @@
+"""Money out: two steps, two people, never more than there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import orjson
+import pytest
+
+from orchestrator.errors import Conflict, Refusal
+from orchestrator.ledger.chart import Account
+from orchestrator.ledger.payout_recipes import MerchantSide
+from orchestrator.ledger.payouts import SecondPersonNeeded
+from tests.integration.ledger_proof.books import MERCHANT, USD, Books
+
+
+async def refused(call: Awaitable[object]) -> str:
+    with pytest.raises(Refusal) as caught:
+        await call
+    return caught.value.code
+
+
+async def ready(books: Books, units: int = 100 * USD) -> None:
+    await books.merchant()
+    await books.move(units, Account.MERCHANT_AVAILABLE)
+
+
+async def transit(books: Books) -> int:
+    return sum(row["balance"] for row in await books.rows("account") if row["code"] == "payout:transit")
+
+
+async def test_a_payout_goes_from_available_over_transit_to_the_bank(books: Books) -> None:
+    await ready(books, 100 * USD + 12_345_678)
+    asked = await books.ask()
+    assert (asked["status"], asked["amount"]["amount"]) == ("requested", "100.01")
+    assert (await books.side()).available == 2_345_678
+    assert await transit(books) == -100_010_000_000
+    assert (await books.payouts.approve("po_1", "operator:eve"))["status"] == "sent"
+    paid = await books.payouts.confirm("po_1", "FT1")
+    assert (paid["status"], paid["bank_reference"], paid["approved_by"]) == ("paid", "FT1", "operator:eve")
+    assert await transit(books) == 0
+    assert await books.payouts.confirm("po_1", "FT1") == paid
+    assert await refused(books.payouts.confirm("po_1", "FT2")) == "payout_is_elsewhere"
+    assert await refused(books.payouts.fail("po_1", "late")) == "payout_is_elsewhere"
+    events = [(row["type"], orjson.loads(row["body"])["status"]) for row in await books.rows("event")]
+    assert events == [("payout.created", "requested"), ("payout.paid", "paid")]
+    await books.assert_sound()
+
+
+async def test_whoever_asked_cannot_approve(books: Books) -> None:
+    await ready(books)
+    await books.ask(by="operator:eve")
+    with pytest.raises(SecondPersonNeeded):
+        await books.payouts.approve("po_1", "operator:eve")
+    assert await refused(books.payouts.confirm("po_1", "FT1")) == "payout_is_elsewhere"
+    assert (await books.payouts.approve("po_1", "operator:bob"))["approved_by"] == "operator:bob"
+    assert await refused(books.payouts.approve("po_1", "operator:dan")) == "payout_is_elsewhere"
+
+
+@pytest.mark.parametrize(("approved", "status"), [(False, "canceled"), (True, "failed")])
+async def test_a_payout_that_fails_is_available_again(books: Books, approved: bool, status: str) -> None:
+    await ready(books)
+    await books.ask(30 * USD)
+    if approved:
+        await books.payouts.approve("po_1", "operator:eve")
+    assert (await books.payouts.fail("po_1", "account closed"))["status"] == status
+    assert (await books.payouts.fail("po_1", "said twice"))["failure"] == "account closed"
+    assert await books.side() == MerchantSide(0, 100 * USD, 0, 0)
+    assert await refused(books.payouts.approve("po_1", "operator:eve")) == "payout_is_elsewhere"
+    await books.assert_sound()
+
+
+async def test_many_requests_at_once_never_take_more_than_there_is(books: Books) -> None:
+    await ready(books)
+    answers = await asyncio.gather(*(books.ask(30 * USD) for _ in range(20)), return_exceptions=True)
+    assert sum(not isinstance(answer, BaseException) for answer in answers) == 3
+    assert {answer.code for answer in answers if isinstance(answer, Conflict)} == {"payout_exceeds_available"}
+    assert (await books.side()).available == 10 * USD
+    assert await transit(books) == -90 * USD
+    await books.assert_sound()
+
+
+async def test_many_people_at_once_confirm_or_fail_only_one_of_them_moves_money(books: Books) -> None:
+    await ready(books)
+    await books.ask(100 * USD)
+    await books.payouts.approve("po_1", "operator:eve")
+    calls = [
+        *(books.payouts.confirm("po_1", "FT1") for _ in range(5)),
+        *(books.payouts.fail("po_1", "no") for _ in range(5)),
+    ]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert {answer["status"] for answer in answers if not isinstance(answer, BaseException)} == {"paid"}
+    assert await transit(books) == 0
+    assert (await books.side()).available == 0
+    await books.assert_sound()
+
+
+async def test_the_same_request_again_is_the_same_payout(books: Books) -> None:
+    await ready(books)
+    first = await books.ask(40 * USD, id_="po_same")
+    assert await books.ask(40 * USD, id_="po_same") == first
+    assert (await books.side()).available == 60 * USD
+
+
+@pytest.mark.parametrize("units", [0, 101 * USD, 100 * USD + 10_000_000])
+async def test_nothing_and_more_than_available_are_refused(books: Books, units: int) -> None:
+    await ready(books)
+    assert await refused(books.ask(units)) == "payout_exceeds_available"
+
+
+async def test_parts_of_a_cent_and_unknown_places_are_refused(books: Books) -> None:
+    assert await refused(books.ask()) == "no_such_merchant"
+    await books.merchant()
+    assert await refused(books.ask()) == "payout_exceeds_available"
+    assert await refused(books.ask(1)) == "payout_has_parts_of_a_cent"
+    assert await refused(books.payouts.approve("po_none", "operator:eve")) == "payout_not_found"
+    assert await refused(books.payouts.set_terms(MERCHANT, tier="vip", destination=None)) == "risk_tier_unknown"
+    assert await refused(books.payouts.set_terms(MERCHANT, tier=None, destination={})) == "payout_destination_invalid"
+
+
+async def test_balances_are_looked_at_again_at_approval(books: Books) -> None:
+    await ready(books)
+    await books.ask(100 * USD)
+    await books.earn(-5 * USD)  # a correction came after the request, and nothing is there to cover it
+    assert await refused(books.payouts.approve("po_1", "operator:eve")) == "payout_not_covered_any_more"
+    await books.earn(5 * USD)
+    assert (await books.payouts.approve("po_1", "operator:eve"))["status"] == "sent"
+
+
+async def test_what_the_merchant_owes_cannot_be_paid_out(books: Books) -> None:
+    await ready(books)
+    await books.move(-30 * USD, Account.MERCHANT_RECEIVABLE)
+    assert (await books.ask())["amount"]["amount"] == "70.00"
+
+
+async def test_a_destination_that_changed_since_is_not_paid_to(books: Books) -> None:
+    await ready(books)
+    await books.ask()
+    await books.payouts.set_terms(MERCHANT, tier=None, destination={"iban": "another"})
+    assert await refused(books.payouts.approve("po_1", "operator:eve")) == "payout_destination_changed"
+    assert (await books.payouts.fail("po_1", "destination changed"))["status"] == "canceled"
+
+
+async def test_an_answer_that_was_lost_is_given_again(books: Books) -> None:
+    await ready(books)
+    await books.ask()
+    sent = await books.payouts.approve("po_1", "operator:eve")
+    assert await books.payouts.approve("po_1", "operator:eve") == sent
