@@ -53,6 +53,9 @@ class Model:
         room = {"hard": 0, "grace": max(0, limit - self.debt), "debt": float("inf")}[kind]
         return len(self.free()) + room - sum(uncovered for _, uncovered in self.holds)
 
+    def available(self) -> float:
+        return min(len(self.free()), max(0, self.spendable()))
+
     def take(self, units: int, kinds: tuple[str, ...] = KINDS) -> list[tuple[Any, ...]]:
         taken = [unit for unit in self.free() if unit[2] in kinds][:units]
         for unit in taken:
@@ -87,10 +90,11 @@ def test_a_purse_says_the_same_as_a_model_of_single_units(policy: tuple[str, int
                 model.holds.append((parts, units - len(parts)))
             case ("release", which, before, after) if allocations:
                 allocation, (parts, _) = allocations.pop(which % len(allocations)), _pop(model, which)
-                desk.spend(partial(_give_back, allocation=allocation, before=before, after=after))
+                left = desk.spend(partial(_give_back, allocation=allocation, before=before, after=after))
                 model.use(before)
                 model.credit += parts
                 model.use(after)
+                assert left == model.available()
             case ("capture", which, units) if allocations:
                 allocation, (parts, _) = allocations.pop(which % len(allocations)), _pop(model, which)
                 charged = desk.spend(partial(Purse.capture, allocation=allocation, units=units))
@@ -107,11 +111,12 @@ def _pop(model: Model, which: int) -> tuple[list[tuple[Any, ...]], int]:
     return model.holds.pop(which % len(model.holds))
 
 
-def _give_back(purse: Purse, allocation: Allocation, before: int, after: int) -> None:
+def _give_back(purse: Purse, allocation: Allocation, before: int, after: int) -> int:
     """Spend on both sides of a release, in one purse."""
     purse.charge(before, must=True)
     purse.release(allocation)
     purse.charge(after, must=True)
+    return purse.available
 
 
 def _credit(desk: Desk, model: Model, id_: str, units: int, kind: str, lives: int | None, priority: int) -> None:
@@ -163,8 +168,7 @@ def _agree(desk: Desk, model: Model) -> None:
     assert desk.balance("merchant:unfunded", "") == -model.used["provisional"] - model.debt
     uncovered = sum(uncovered for _, uncovered in model.holds)
     assert desk.wallet["held_uncovered_units"] == uncovered
-    free = len(model.free())
-    assert desk.spend(lambda purse: purse.available) == min(free, max(0, model.spendable()))
+    assert desk.spend(lambda purse: purse.available) == model.available()
     assert all(row["open"] == (row["remaining_units"] > 0) for row in desk.tables["lot"].values())
 
 
