@@ -22,6 +22,8 @@ from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer, backend_for
 from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.payouts import Payouts
+from orchestrator.metering.price_book import LEAD_S, PriceBook
+from orchestrator.metering.usage import Metering
 from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.checkout import Checkout, CheckoutPolicy
 from orchestrator.payments.closing import Closing
@@ -158,6 +160,9 @@ def _assemble(
     calls = RailCalls(writer, confirmation, rails, board, clock, int(settings.watch.unknown_recheck_s * 1_000_000))
     closing = Closing(calls, reads)
     book = AddressBook(reads)
+    # One process writes an SQLite file: nobody else has to see a new price version before it begins.
+    lead_s = 0 if settings.service.database.startswith("sqlite") else LEAD_S
+    prices = PriceBook(writer, reads, clock, lead_s=lead_s)
     watch_policy = WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)
     return Services(
         settings=settings,
@@ -179,6 +184,8 @@ def _assemble(
         expiry=Expiry(checkout, closing, reads),
         book=book,
         deposits=Deposits(writer, reads, book, pricer, clock),
+        prices=prices,
+        metering=Metering(writer, prices, clock),
         earnings=Earnings(writer, reads, clock, settings.earnings.tiers),
         payouts=Payouts(writer, reads, settings.earnings.tiers),
     )

@@ -14,6 +14,8 @@ from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer
 from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.payouts import Payouts
+from orchestrator.metering.price_book import PriceBook
+from orchestrator.metering.usage import Metering
 from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.checkout import Checkout
 from orchestrator.payments.confirmation import Confirmation
@@ -64,3 +66,5 @@ class Services:
     deposits: Deposits
     earnings: Earnings
     payouts: Payouts
+    prices: PriceBook
+    metering: Metering

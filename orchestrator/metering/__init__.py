@@ -1,0 +1,1 @@
+"""Usage: how it is priced, recorded and charged, and what is shown of it afterwards."""
