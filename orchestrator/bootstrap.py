@@ -21,6 +21,7 @@ from orchestrator.config_source import ConfigInvalid, Document
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer, backend_for
 from orchestrator.ledger.earnings import Earnings
+from orchestrator.ledger.hold_desk import Holds
 from orchestrator.ledger.payouts import Payouts
 from orchestrator.metering.price_book import LEAD_S, PriceBook
 from orchestrator.metering.usage import Metering
@@ -184,6 +185,7 @@ def _assemble(
         expiry=Expiry(checkout, closing, reads),
         book=book,
         deposits=Deposits(writer, reads, book, pricer, clock),
+        holds=Holds(writer, reads, clock),
         prices=prices,
         metering=Metering(writer, prices, clock),
         earnings=Earnings(writer, reads, clock, settings.earnings.tiers),

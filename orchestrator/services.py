@@ -13,6 +13,7 @@ from orchestrator.clock import Clock
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer
 from orchestrator.ledger.earnings import Earnings
+from orchestrator.ledger.hold_desk import Holds
 from orchestrator.ledger.payouts import Payouts
 from orchestrator.metering.price_book import PriceBook
 from orchestrator.metering.usage import Metering
@@ -64,6 +65,7 @@ class Services:
     expiry: Expiry
     book: AddressBook
     deposits: Deposits
+    holds: Holds
     earnings: Earnings
     payouts: Payouts
     prices: PriceBook

@@ -21,6 +21,7 @@ API_HEADERS: Final = CIMultiDict({"Cache-Control": "no-store", "X-Content-Type-O
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "The body is not JSON.",
     401: "There is no key, or not a valid one.",
+    402: "The wallet, its overdraft included, does not cover it: top it up.",
     403: "The key is valid and may not do this.",
     404: "There is no such path or object, or it belongs to somebody else or to the other mode.",
     405: "The path exists and does not take this method; `Allow` names those that it takes.",

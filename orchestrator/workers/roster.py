@@ -16,6 +16,7 @@ from orchestrator.workers.supervisor import PeriodicWorker, Worker
 INBOX_POLL_S = 1.0
 WATCH_POLL_S = 0.5
 EXPIRY_POLL_S = 1.0
+HOLDS_POLL_S = 0.5
 RATES_POLL_S = 60.0
 EARNINGS_POLL_S = 15.0
 CHAIN_POLL_SHARE = 0.5
@@ -29,6 +30,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("settlement", WATCH_POLL_S, _more(services.watch.run_once), services.watch.nudged),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
         PeriodicWorker("earnings", EARNINGS_POLL_S, _more(services.earnings.run_once)),
+        PeriodicWorker("holds", HOLDS_POLL_S, _more(services.holds.expire_due)),
         PeriodicWorker("rates", RATES_POLL_S, _rates(services)),
         DeliveryWorker(
             services.writer,
