@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.database.flush import Insert, Result, Select, Statement, Steps, Update
+from orchestrator.database.flush import Result, Steps
 from orchestrator.database.schema import COLUMNS, POSTGRES_TYPES, PRIMARY_KEYS
+from orchestrator.database.statements import Insert, Select, Statement, Update
 from orchestrator.database.unit import Row
 
 if TYPE_CHECKING:

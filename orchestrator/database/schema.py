@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import Column, DefaultClause, LargeBinary, Text
@@ -23,6 +25,18 @@ def _plain(column: Column[Any]) -> str | int:
 PRIMARY_KEYS: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(column.name for column in table.primary_key.columns) for name, table in METADATA.tables.items()
 }
+
+
+def reader(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Return what takes columns of a row, always as a tuple."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda row: (row[name],)
+    return operator.itemgetter(*names)
+
+
+KEY_OF: Final = {name: reader(columns) for name, columns in PRIMARY_KEYS.items()}
+"""What takes a row's primary key."""
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(column.name for column in table.columns) for name, table in METADATA.tables.items()

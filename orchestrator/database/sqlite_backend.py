@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from orchestrator.database.flush import Insert, Result, Select, Statement, Steps, Update
+from orchestrator.database.flush import Result, Steps
 from orchestrator.database.schema import COLUMNS, PRIMARY_KEYS
+from orchestrator.database.statements import Insert, Select, Statement, Update
 from orchestrator.database.unit import Row
 
 

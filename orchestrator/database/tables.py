@@ -264,11 +264,17 @@ class AutoTopup(SQLModel, table=True):
 class Mandate(SQLModel, table=True):
     """A payment method that the customer saved at a rail and allowed us to charge later."""
 
-    __table_args__ = _args(Index("mandate_wallet", "merchant_id", "wallet_id"))
+    __table_args__ = _args(
+        Index("mandate_wallet", "merchant_id", "wallet_id"),
+        Index("mandate_asked", "next_check_us", sqlite_where=text("status = 'asked'"),
+              postgresql_where=text("status = 'asked'")),
+    )  # fmt: skip
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
     mode: str = _text()
     wallet_id: str = _text()
+    attempt_id: str = _text()
+    """The payment with which the buyer was asked to save it."""
     rail: str = _text()
     account: str = _text()
     method: str = _text()
@@ -277,7 +283,9 @@ class Mandate(SQLModel, table=True):
     label: str = _text()
     """For people, such as "Visa 4242"."""
     status: str = _text()
-    """active | revoked"""
+    """asked (the buyer has not paid yet) | active | revoked | unused (the buyer did not pay, or the rail saved nothing)"""
+    next_check_us: int = _big()
+    """When the rail is asked what was saved, while ``asked``."""
     created_us: int = _big()
 
 
@@ -321,6 +329,8 @@ class CheckoutSession(SQLModel, table=True):
     suggested_offer: str | None = _text(nullable=True)
     success_url: str | None = _text(nullable=True)
     cancel_url: str | None = _text(nullable=True)
+    save_method: int = _big(server_default="0")
+    """1: the rail's page asks the buyer to save the method for later charges."""
     metadata_json: str = _text()
     expires_us: int = _big()
     created_us: int = _big()

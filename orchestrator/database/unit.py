@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from orchestrator.database.schema import DEFAULTS, PRIMARY_KEYS
+from orchestrator.database.schema import DEFAULTS, KEY_OF, PRIMARY_KEYS, reader
 
 Row: TypeAlias = dict[str, Any]
 Key: TypeAlias = tuple[Any, ...]
@@ -32,8 +33,7 @@ class EntryRefused(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(NamedTuple):
     """Rows to read and lock before deciding: those whose ``columns`` equal ``values`` (none is fine)."""
 
     table: str
@@ -50,8 +50,7 @@ def account_lock(merchant_id: str, mode: str, code: str, subject: str, asset: st
     return row_lock("account", merchant_id, mode, code, subject, asset)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One posting: debit positive, credit negative, in units of ``asset``."""
 
     code: str
@@ -60,8 +59,7 @@ class Line:
     units: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A balanced set of lines and the business fact that caused it. Built and checked by ``ledger.journal``."""
 
     kind: str
@@ -88,7 +86,7 @@ class Changes:
     """What one decision wants written."""
 
     inserts: list[tuple[str, Row]] = field(default_factory=list)
-    updates: list[tuple[str, Key, Mapping[str, Any]]] = field(default_factory=list)
+    updates: list[tuple[str, Key, dict[str, Any]]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     events: list[OutgoingEvent] = field(default_factory=list)
 
@@ -134,31 +132,36 @@ class Applied:
 class View:
     """The locked rows as the units before this one in the flush left them."""
 
-    __slots__ = ("_groups", "_rows", "flush_id", "now_us")
+    __slots__ = ("_groups", "_keys", "_rows", "flush_id", "now_us")
 
     def __init__(self, now_us: int, flush_id: str = "") -> None:
         self.now_us = now_us
         self.flush_id = flush_id
         """The fact of the merged entries: what a decision stores in its own rows, so that both sides can be compared."""
-        self._rows: dict[str, dict[Key, Row]] = {}
-        self._groups: dict[str, dict[tuple[str, ...], dict[Key, dict[Key, None]]]] = {}
+        self._rows: defaultdict[str, dict[Key, Row]] = defaultdict(dict)
+        self._keys: defaultdict[str, set[Key]] = defaultdict(set)
+        """Locked by primary key, there or not."""
+        self._groups: defaultdict[str, dict[tuple[str, ...], _Groups]] = defaultdict(dict)
+        """Locked by other columns."""
 
     def one(self, table: str, *key: Any) -> Row | None:
         """Return one locked row (do not change it) or None. Raises NotLocked."""
-        found = self._rows.get(table, {}).get(key)
-        if found is None and key not in self._groups.get(table, {}).get(PRIMARY_KEYS[table], {}):
+        found = self._rows[table].get(key)
+        if found is None and key not in self._keys[table]:
             raise NotLocked(f"{table}{key}")
         return found
 
     def many(self, table: str, columns: tuple[str, ...], values: Key) -> list[Row]:
         """Return the locked rows whose columns equal the values, in the order of their keys. Raises NotLocked."""
+        if columns == PRIMARY_KEYS[table]:
+            row = self.one(table, *values)
+            return [] if row is None else [row]
         try:
-            keys = self._groups[table][columns][values]
+            keys = self._groups[table][columns].keys_by_values[values]
         except KeyError:
             raise NotLocked(f"{table}{columns}={values}") from None
-        rows = (self._rows[table][key] for key in sorted(keys))
-        # A unit before this one may have changed a column that the group was found by.
-        return [row for row in rows if tuple(row[name] for name in columns) == values]
+        rows = self._rows[table]
+        return [rows[key] for key in (sorted(keys) if len(keys) > 1 else keys)]
 
     def balance(self, merchant_id: str, mode: str, code: str, subject: str, asset: str) -> int:
         """Return the balance of one locked account, debit positive; 0 where it was never posted to."""
@@ -167,27 +170,57 @@ class View:
 
     # What follows is for the flush.
 
-    def loaded(self, lock: Lock, rows: Iterable[Row]) -> None:
-        table = self._rows.setdefault(lock.table, {})
-        group = self._groups.setdefault(lock.table, {}).setdefault(lock.columns, {}).setdefault(lock.values, {})
-        names = PRIMARY_KEYS[lock.table]
+    def loaded(self, table: str, columns: tuple[str, ...], asked: Sequence[Key], rows: Sequence[Row]) -> None:
+        """Take the rows that were found and locked by ``asked``, the values of ``columns``."""
+        key_of, known = KEY_OF[table], self._rows[table]
+        if columns == PRIMARY_KEYS[table]:
+            self._keys[table].update(asked)
+            for row in rows:
+                known.setdefault(key_of(row), row)
+            return
+        groups = self._groups[table].setdefault(columns, _Groups(columns))
+        for values in asked:
+            groups.keys_by_values.setdefault(values, {})
         for row in rows:
-            key = tuple(row[name] for name in names)
-            table.setdefault(key, row)
-            group[key] = None
+            key = key_of(row)
+            row = known.setdefault(key, row)  # noqa: PLW2901  # the row as the units before this one left it
+            keys = groups.keys_by_values.get(groups.values_of(row))
+            if keys is not None:
+                keys[key] = None
 
     def known(self, table: str, key: Key) -> bool:
-        return key in self._rows.get(table, {})
+        return key in self._rows[table]
 
     def find(self, table: str, key: Key) -> Row | None:
-        return self._rows.get(table, {}).get(key)
+        return self._rows[table].get(key)
 
     def is_locked(self, table: str, key: Key) -> bool:
-        return self.known(table, key) or key in self._groups.get(table, {}).get(PRIMARY_KEYS[table], {})
+        return key in self._rows[table] or key in self._keys[table]
 
     def put(self, table: str, key: Key, row: Row) -> None:
-        self._rows.setdefault(table, {})[key] = row
-        for columns, groups in self._groups.get(table, {}).items():
-            group = groups.get(tuple(row[name] for name in columns))
-            if group is not None:
-                group[key] = None
+        """Show a row as it is now: a row may have left one group and entered another."""
+        rows = self._rows[table]
+        before = rows.get(key)
+        rows[key] = row
+        for groups in self._groups[table].values():
+            groups.move(key, before, row)
+
+
+class _Groups:
+    """Locked rows by the values of some columns."""
+
+    __slots__ = ("keys_by_values", "values_of")
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self.values_of = reader(columns)
+        self.keys_by_values: dict[Key, dict[Key, None]] = {}
+
+    def move(self, key: Key, before: Row | None, row: Row) -> None:
+        now = self.values_of(row)
+        was = None if before is None else self.values_of(before)
+        if was == now:
+            return
+        if was is not None and was in self.keys_by_values:
+            self.keys_by_values[was].pop(key, None)
+        if now in self.keys_by_values:
+            self.keys_by_values[now][key] = None

@@ -8,12 +8,13 @@ bad unit never costs another caller its answer. A COMMIT whose answer was lost i
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter as Count
+from prometheus_client import Histogram
 
 from orchestrator.clock import Clock
 from orchestrator.database import flush
@@ -28,8 +29,8 @@ QUEUE_UNITS_MAX = 20_000
 SINGLE_TRIES_MAX = 4
 
 _log = structlog.get_logger("writer")
-_flushes = Counter("crossrail_writer_flushes", "Transactions of the writer", ["result"])
-_units = Counter("crossrail_writer_units", "Units by result", ["result"])
+_flushes = Count("crossrail_writer_flushes", "Transactions of the writer", ["result"])
+_units = Count("crossrail_writer_units", "Units by result", ["result"])
 _UNITS_BY_WORD = {word: _units.labels(word) for word in ("applied", "duplicate", "refused")}
 _sizes = Histogram("crossrail_writer_flush_units", "Units in one flush", buckets=(1, 2, 5, 10, 50, 100, 500, 1000))
 
@@ -143,13 +144,14 @@ class Writer:
 
     def _answer(self, batch: list[tuple[Unit, asyncio.Future[Applied]]], results: list[Result]) -> None:
         for (_, future), result in zip(batch, results, strict=True):
-            _UNITS_BY_WORD[_word(result)].inc()
             if future.cancelled():
                 continue
             if isinstance(result, Applied):
                 future.set_result(result)
             else:
                 future.set_exception(result)
+        for word, count in Counter(map(_word, results)).items():
+            _UNITS_BY_WORD[word].inc(count)
         for wake in self.after_commit:
             wake()
 

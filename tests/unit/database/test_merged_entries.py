@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.database.flush import merged
+from orchestrator.database.journal_rows import merged
 from orchestrator.database.unit import Changes, Entry, Line, Unit, View
 
 USD = "USD/9"

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.database import flush
 from orchestrator.database.flush import Insert, Result, Select, Statement, Update
 from orchestrator.database.schema import LOCK_ORDER
-from orchestrator.database.unit import Applied, Changes, Lock, NotLocked, Row, Unit, View, row_lock
+from orchestrator.database.unit import Applied, Changes, NotLocked, Row, Unit, View, row_lock
 
 
 def merchant(name: str, shown: str = "x") -> Row:
@@ -23,14 +23,13 @@ def test_a_row_that_was_not_locked_cannot_be_looked_at() -> None:
         view.one("merchant", "m1")
     with pytest.raises(NotLocked):
         view.many("attempt", ("merchant_id", "payment_id"), ("m1", "p1"))
-    view.loaded(row_lock("merchant", "m1"), [])
+    view.loaded("merchant", ("id",), [("m1",)], [])
     assert view.one("merchant", "m1") is None
 
 
 def test_a_group_follows_its_rows_in_and_out() -> None:
     view = View(0)
-    open_ones = Lock("merchant", ("name",), ("open",))
-    view.loaded(open_ones, [merchant("m2", "open"), merchant("m1", "open")])
+    view.loaded("merchant", ("name",), [("open",)], [merchant("m2", "open"), merchant("m1", "open")])
     assert [row["id"] for row in view.many("merchant", ("name",), ("open",))] == ["m1", "m2"]
     view.put("merchant", ("m1",), merchant("m1", "closed"))
     view.put("merchant", ("m3",), merchant("m3", "open"))

@@ -117,17 +117,26 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
         sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("attempt_id", sa.Text(), nullable=False),
         sa.Column("rail", sa.Text(), nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("method", sa.Text(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
         sa.Column("label", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("next_check_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.PrimaryKeyConstraint("merchant_id", "id"),
         sqlite_strict=True,
     )
     with op.batch_alter_table("mandate", schema=None) as batch_op:
+        batch_op.create_index(
+            "mandate_asked",
+            ["next_check_us"],
+            unique=False,
+            sqlite_where=sa.text("status = 'asked'"),
+            postgresql_where=sa.text("status = 'asked'"),
+        )
         batch_op.create_index("mandate_wallet", ["merchant_id", "wallet_id"], unique=False)
 
     op.create_table(
@@ -278,6 +287,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("group_id"),
         sqlite_strict=True,
     )
+    with op.batch_alter_table("checkout_session", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "save_method", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), server_default="0", nullable=False
+            )
+        )
+
     with op.batch_alter_table("lot", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
