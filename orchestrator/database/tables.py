@@ -257,6 +257,8 @@ class AutoTopup(SQLModel, table=True):
     day_units: int = _big()
     declines: int = _big()
     """In a row; the backoff grows with it."""
+    waits_for_buyer: int = _big()
+    """1: the bank wants to see the buyer, and the merchant was told the link of the session's page."""
     next_try_us: int = _big()
     updated_us: int = _big()
 
