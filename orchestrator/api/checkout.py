@@ -80,6 +80,10 @@ class CreateSession(Body):
     success_url: Url | None = None
     cancel_url: Url | None = None
     metadata: Metadata = Field(default_factory=dict, max_length=20)
+    save_method: bool = Field(
+        default=False,
+        description="Let the customer save the method on the rail's page, for auto top-ups; rails that cannot ignore it.",
+    )
     expires_in: int | None = Field(default=None, gt=0, description="Seconds.")
 
     @model_validator(mode="after")
@@ -177,6 +181,7 @@ async def create_session(context: Context[Services], body: CreateSession) -> Ans
         cancel_url=body.cancel_url,
         metadata=body.metadata,
         expires_in_s=body.expires_in,
+        save_method=body.save_method,
         session_id=context.resource_id if repeated else None,
     )
     made = await services.checkout.make(new)

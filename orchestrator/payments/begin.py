@@ -16,6 +16,7 @@ from orchestrator.errors import Conflict, NotFound
 from orchestrator.ids import new_id
 from orchestrator.payments.addresses import AddressOwner, address_locks, ensure_address
 from orchestrator.payments.attempt import IN_FLIGHT, AttemptStatus
+from orchestrator.payments.mandates import StandingCharge, ask_to_save
 from orchestrator.payments.offers import Offer, offers_of
 from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.story import Story
@@ -45,6 +46,10 @@ class Beginning:
     first_check_us: int
     """When the poller looks, should the answer never be stored."""
     chain: ChainAddressing | None
+    save_method: bool = False
+    """The rail's page asks the buyer to save the method."""
+    standing: StandingCharge | None = None
+    """A saved method is charged instead of showing a page."""
 
     @property
     def payment_id(self) -> str:
@@ -62,6 +67,8 @@ class Beginning:
             locks.append(row_lock("quote", merchant, self.offer.quote_id))
         if self.chain is not None:
             locks += address_locks(merchant, self.mode, session["wallet_id"], self.chain.family)
+        if self.standing is not None:
+            locks += self.standing.locks()
         return Unit(merchant, self.mode, None, locks, self._decide)
 
     def _decide(self, view: View, changes: Changes) -> Mapping[str, Any]:
@@ -71,8 +78,11 @@ class Beginning:
             raise NotFound("session_not_found", f"no checkout session {self.session['id']}")
         attempts = view.many("attempt", ("merchant_id", "payment_id"), (self.merchant_id, self.payment_id))
         for attempt in attempts:
-            if attempt["offer_id"] == self.offer.id and attempt["status"] in IN_FLIGHT:
+            # A saved method is charged once per session, whatever came of it: no repetition ever charges it again.
+            if self.standing is not None or (attempt["offer_id"] == self.offer.id and attempt["status"] in IN_FLIGHT):
                 return {"existing": attempt}
+        if self.standing is not None:
+            self.standing.check(view)
         if session["status"] != "open" or session["expires_us"] <= view.now_us:
             state = "expired" if session["status"] == "open" else session["status"]
             raise Conflict("session_" + state, f"this checkout session is {state}: create a new one")
@@ -153,6 +163,8 @@ class Beginning:
             locale=self.session["locale"],
             customer_reference=self.session["customer_reference"],
             deposit_address=address,
+            save_method=self.save_method,
+            saved=None if self.standing is None else self.standing.saved,
         )
         row: Row = {
             "merchant_id": self.merchant_id,
@@ -191,6 +203,8 @@ class Beginning:
             payment_id=self.payment_id,
         )
         changes.insert("attempt", **row)
+        if self.save_method:
+            ask_to_save(changes, row, view.now_us)
         return row
 
 

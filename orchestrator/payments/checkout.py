@@ -41,6 +41,8 @@ class NewSession:
     cancel_url: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     expires_in_s: int | None = None
+    save_method: bool = False
+    """Ask the buyer on the rail's page to save the method, so that it can be charged later."""
     session_id: str | None = None
     """Given where the call may be repeated (Idempotency-Key): the same id is never made twice."""
 
@@ -289,6 +291,7 @@ class _Rows:
             "suggested_offer": None,
             "success_url": self.new.success_url,
             "cancel_url": self.new.cancel_url,
+            "save_method": int(self.new.save_method),
             "metadata_json": orjson.dumps(dict(self.new.metadata)).decode(),
             "expires_us": self.expires_us,
             "created_us": view.now_us,

@@ -12,6 +12,7 @@ import structlog
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from adapters.base import (
+    ChargesSaved,
     Mode,
     NoAction,
     OutcomeUnknown,
@@ -93,7 +94,11 @@ class RailCalls:
     @_when_safe
     async def _create(adapter: RailAdapter, order: PaymentOrder) -> PaymentStarted:
         async with asyncio.timeout(CALL_TIMEOUT_S):
-            return await adapter.create_payment(order)
+            if order.saved is None:
+                return await adapter.create_payment(order)
+            if not isinstance(adapter, ChargesSaved):
+                raise RailMisconfigured(f"{adapter.account.rail} charges no saved methods")
+            return await adapter.charge_saved(order)
 
     def _note(self, found: AttemptAt, method: str, error: RailError | TimeoutError | None) -> None:
         outcome = outcome_of(error)

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import orjson
 from sqlalchemy import select
 
-from adapters.base import ScansChain
+from adapters.base import ChargesSaved, ScansChain
 from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Attempt, CheckoutSession, Payment, table_of
@@ -19,6 +19,8 @@ from orchestrator.payments.attempt import IN_FLIGHT
 from orchestrator.payments.begin import Beginning, ChainAddressing, find_offer, is_chain
 from orchestrator.payments.closing import Closed, Closing
 from orchestrator.payments.finder import AttemptAt
+from orchestrator.payments.mandates import StandingCharge
+from orchestrator.payments.offers import Offer
 from orchestrator.payments.outcome import RailCalls
 from orchestrator.payments.wire_json import order_from_json
 
@@ -37,8 +39,12 @@ class Selection:
     screening: ScreeningPolicy
     public_url: str
 
-    async def select(self, merchant_id: str, mode: str, session_id: str, offer_id: str) -> Mapping[str, Any]:
+    async def select(
+        self, merchant_id: str, mode: str, session_id: str, offer_id: str, *, standing: StandingCharge | None = None
+    ) -> Mapping[str, Any]:
         """Start (or find again) the attempt of an offer; return payment, status, next action and what came of it.
+
+        ``standing``: no buyer is there, his saved method is charged.
 
         Raises NotFound, Conflict (expired, paid, in doubt, or the old attempt cannot be closed now).
         """
@@ -53,6 +59,8 @@ class Selection:
             return_url=f"{self.public_url}/pay/{session_id}/return",
             first_check_us=self.calls.clock.now_us() + FIRST_CHECK_US,
             chain=self._addressing(offer.rail, offer.account) if is_chain(offer) else None,
+            save_method=standing is None and bool(session["save_method"]) and self._can_save(offer),
+            standing=standing,
         )
         for _ in range(CLOSE_ROUNDS_MAX):
             answer = (await self.calls.writer.submit(beginning.unit())).answer
@@ -65,6 +73,10 @@ class Selection:
                 await self.calls.send(AttemptAt.of_row(attempt), order_from_json(attempt["order_json"]))
             return await self._state(merchant_id, beginning.payment_id, (attempt or answer["existing"])["id"])
         raise Conflict("payment_in_progress", "another payment of this session is being started: ask again")
+
+    def _can_save(self, offer: Offer) -> bool:
+        adapter = self.calls.rails.get((offer.rail, offer.account))
+        return isinstance(adapter, ChargesSaved) and offer.method in adapter.saveable_methods
 
     def _addressing(self, rail: str, account: str) -> ChainAddressing:
         adapter = self.calls.rails[rail, account]

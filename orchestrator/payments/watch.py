@@ -24,7 +24,7 @@ from orchestrator.payments.confirmation import NotOurs
 from orchestrator.payments.crediting import ask_a_person
 from orchestrator.payments.finder import AttemptAt
 from orchestrator.payments.outcome import RailCalls
-from orchestrator.payments.wire_json import order_from_json
+from orchestrator.payments.wire_json import charges_saved, order_from_json
 from rates.money import Asset, Money
 
 BATCH = 50
@@ -69,6 +69,7 @@ def reference_of(attempt: Row) -> PaymentReference:
         method=attempt["method"],
         amount=Money(attempt["units"], Asset.parse(attempt["asset"])),
         created_at=from_us(attempt["created_us"]),
+        saved=charges_saved(attempt["order_json"]),
     )
 
 

@@ -24,8 +24,12 @@ from rates.money import Asset, Money
 
 
 def order_to_json(order: PaymentOrder) -> str:
+    saving: dict[str, Any] = {"save_method": True} if order.save_method else {}
+    if order.saved is not None:
+        saving["saved"] = dict(order.saved)
     return orjson.dumps(
         {
+            **saving,
             "attempt_id": order.attempt_id,
             "method": order.method,
             "units": order.amount.units,
@@ -47,6 +51,11 @@ def order_from_json(text: str) -> PaymentOrder:
     amount = Money(data.pop("units"), Asset.parse(data.pop("asset")))
     expires_at = datetime.fromisoformat(data.pop("expires_at"))
     return PaymentOrder(amount=amount, expires_at=expires_at, **data)
+
+
+def charges_saved(order_json: str) -> bool:
+    """Say whether a stored order charges a saved method, so that there is no page."""
+    return orjson.loads(order_json).get("saved") is not None
 
 
 def action_to_json(action: NextAction) -> dict[str, Any]:
