@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy import select
 
+from orchestrator.cli import books
 from orchestrator.cli.console import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -30,7 +31,7 @@ LimitOption = Annotated[int, typer.Option(min=1, max=1000, help="How many, newes
 
 def register(app: typer.Typer) -> None:
     ledger = typer.Typer(help="The books.", no_args_is_help=True)
-    ledger.command("check")(ledger_check)
+    books.register(ledger)
     app.add_typer(ledger, name="ledger")
     payments = typer.Typer(help="Payments.", no_args_is_help=True)
     payments.command("list")(payments_list)
@@ -48,22 +49,6 @@ async def _read(config: ConfigOption, query: Callable[[Reads], Awaitable[T]]) ->
         return await query(reads)
     finally:
         await reads.close()
-
-
-def ledger_check(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False) -> None:
-    """Rebuild every balance from the postings and compare; exit 1 where a unit differs."""
-    from orchestrator.ledger.check import check
-
-    report = run(_read(config, check))
-    if json_:
-        print_json(report.to_json())
-    else:
-        print(f"{report.entries} entries, {report.postings} postings, {report.accounts} accounts")
-        for finding in report.findings:
-            print(f"  {finding}")
-        print("the books balance, and rebuilt equals materialised" if report.ok else "THE BOOKS DO NOT HOLD")
-    if not report.ok:
-        raise Failure(f"{len(report.findings)} findings")
 
 
 def payments_list(

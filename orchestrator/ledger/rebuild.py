@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import select
 
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Account, Posting, Shard, table_of
+from orchestrator.database.tables import Account, Posting, Shard, WriterLease, table_of
 from orchestrator.database.unit import Changes, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict
@@ -70,13 +70,13 @@ async def rebuild(reads: Reads) -> Rebuild:
             for row in rows:
                 sums[row["merchant_id"], row["mode"], row["code"], row["subject"], row["asset"]] += row["units"]
             count += len(rows)
-        there = {
+        there: dict[tuple[str, str, str, str, str], int] = {
             (row["merchant_id"], row["mode"], row["code"], row["subject"], row["asset"]): row["balance"]
             for row in await snapshot.all(select(account))
         }
         heads = {(row["merchant_id"], row["mode"]): row["entry_sequence"] for row in await snapshot.all(select(shard))}
     differences = [
-        Difference(*key, materialised=there.get(key), rebuilt=sums.get(key, 0))
+        Difference(*key, there.get(key), sums.get(key, 0))
         for key in sorted(sums.keys() | there.keys())
         if there.get(key, 0) != sums.get(key, 0)
     ]
@@ -89,6 +89,13 @@ async def verify(reads: Reads, now_us: int, anchored: Sequence[str] = ()) -> Cha
     async for record in records(reads, now_us):
         walk.take(record)
     return walk.finish()
+
+
+async def writers(reads: Reads, now_us: int) -> list[str]:
+    """Return who holds a lease to write now (PostgreSQL, several processes)."""
+    lease = table_of(WriterLease)
+    rows = await reads.all(select(lease.c.owner).where(lease.c.expires_us > now_us))
+    return sorted({row["owner"] for row in rows})
 
 
 async def repair(writer: Writer, found: Rebuild) -> list[Difference]:
