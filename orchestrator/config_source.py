@@ -32,8 +32,8 @@ Step = str | int
 Trail = tuple[Step, ...]
 """Where something stands: ``("routing", "rules", 0, "id")``."""
 
-BYTES_MAX: Final = 1_000_000
-NODES_MAX: Final = 100_000
+BYTES_MAX: Final = 4_000_000
+NODES_MAX: Final = 400_000
 """Aliases can make a small file grow without end."""
 DEPTH_MAX: Final = 40
 PROBLEMS_MAX: Final = 50

@@ -70,8 +70,9 @@ class Decision:
     source: Source
     matched_rule: int | None
     """Index of the first rule that matched."""
-    rule_outcomes: tuple[int, ...]
-    """For every rule: 0 = matched, n = its n-th condition (from 1) failed first."""
+    rule_outcomes: tuple[int, ...] | None
+    """For every rule: 0 = matched, n = its n-th condition (from 1) failed first. None in a large set: facts and ruleset
+    are kept, and the outcomes are worked out again when somebody reads them."""
     choice_outcomes: Mapping[str, tuple[int, ...]]
     """For every method whose rail was to be chosen: the same, for every ``rail_choice``."""
     option_outcomes: tuple[OptionOutcome, ...]

@@ -47,7 +47,9 @@ class RoutingDesk:
     board: HealthBoard
     mid: Callable[[str, datetime], Fraction | None]
     clock: Clock
-    _kept: dict[tuple[int, int, tuple[int, ...]], _Kept] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[tuple[int, int, tuple[int, ...] | int | None], _Kept] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def decide(self, facts: RoutingFacts) -> Decision:
         """Decide; where a session just like this one was decided at the same rates and health, that holds here too."""
@@ -60,11 +62,11 @@ class RoutingDesk:
         if ruleset.rail_choices:  # they may ask for anything of a session, and split by customer
             return engine.decide(facts, ruleset, catalogue, rates=rates, health=health, supports=self.supports)
         table = table_for(facts, catalogue, self.supports)
-        outcomes = ruleset.evaluate_rules(facts, table.method_words)
-        key = (id(table), facts.amount.units, outcomes)
+        matched, outcomes = ruleset.try_rules(facts, table.method_words)
+        key = (id(table), facts.amount.units, matched if outcomes is None else outcomes)
         kept = self._kept.get(key)
         if kept is None or not kept.holds(ruleset, table, health, rates):
-            decision = engine.decide_by(facts, ruleset, catalogue, table, outcomes, rates=rates, health=health)
+            decision = engine.decide_by(facts, ruleset, catalogue, table, matched, outcomes, rates=rates, health=health)
             kept = _Kept(decision.for_facts(facts), ruleset, table, health)
             if len(self._kept) >= KEPT_MAX:
                 self._kept.pop(next(iter(self._kept)))

@@ -135,7 +135,7 @@ def find_eligible(facts: RoutingFacts, catalogue: Catalogue, table: Table, rates
             outcomes[row.index] = (Reason.NOT_QUOTABLE, ", ".join(row.currencies))
             continue
         if currency in row.minimum or currency in row.maximum:
-            low, high = _limits(row, currency, rate, catalogue)
+            low, high = limits_in_usd(row, currency, rate, catalogue)
             if low is not None and units < low:
                 outcomes[row.index] = (Reason.BELOW_MINIMUM, str(row.minimum[currency]))
                 continue
@@ -159,7 +159,7 @@ def _ask(currency: str, rates: Rates, known: dict[str, Fraction | None]) -> Frac
     return rate
 
 
-def _limits(row: Row, currency: str, rate: Fraction, catalogue: Catalogue) -> tuple[int | None, int | None]:
+def limits_in_usd(row: Row, currency: str, rate: Fraction, catalogue: Catalogue) -> tuple[int | None, int | None]:
     """Return the limits in nano-dollars: smallest amount that reaches the minimum, largest within the maximum."""
     memo_key = (row.key, currency)
     found = catalogue.memo.get(memo_key)

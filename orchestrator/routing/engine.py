@@ -33,8 +33,8 @@ def decide(
 ) -> Decision:
     """Decide what a session is offered. No I/O; ``rates`` and ``health`` are asked, never kept."""
     table = table_for(facts, catalogue, supports)
-    outcomes = ruleset.evaluate_rules(facts, table.method_words)
-    return decide_by(facts, ruleset, catalogue, table, outcomes, rates=rates, health=health)
+    matched, outcomes = ruleset.try_rules(facts, table.method_words)
+    return decide_by(facts, ruleset, catalogue, table, matched, outcomes, rates=rates, health=health)
 
 
 def decide_by(
@@ -42,17 +42,17 @@ def decide_by(
     ruleset: Ruleset,
     catalogue: Catalogue,
     table: Table,
-    outcomes: tuple[int, ...],
+    matched: int | None,
+    outcomes: tuple[int, ...] | None,
     *,
     rates: Rates,
     health: Health,
 ) -> Decision:
-    """Decide, once the static table is looked up and every rule has its outcome.
+    """Decide, once the static table is looked up and the rules were tried.
 
     Without ``rail_choices`` nothing is read of the facts from here on but the amount.
     """
     eligible = find_eligible(facts, catalogue, table, rates, health)
-    matched = outcomes.index(MATCHED) if MATCHED in outcomes else None
     chooser = _Chooser(facts, ruleset, catalogue, eligible)
     if matched is None:
         source, offers = Source.DEFAULTS, chooser.offers(ruleset.defaults, Source.DEFAULTS, None)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from orchestrator.routing.compiled import MATCHED
+from orchestrator.routing.compiled import MATCHED, interpret_rules
 from orchestrator.routing.conditions import Condition, actual, describe
 from orchestrator.routing.decision import FORMAT, PickedBy, Source
 from orchestrator.routing.eligibility import Reason
@@ -62,7 +62,7 @@ def explain(stored: str, ruleset: Ruleset | None) -> dict[str, Any]:
         "ruleset_at_hand": same is not None,
         "facts": decision["facts"],
         "source": {"code": source.value, "text": _SOURCE_TEXT[source]},
-        "rules": _rules(decision["rules"], same.rules if same else None, facts, methods),
+        "rules": _rules(_outcomes(decision, same, facts, methods), same.rules if same else None, facts, methods),
         "rail_choice": {
             method: _rules(outcomes, same.rail_choices if same else None, facts, frozenset({method}))
             for method, outcomes in decision["rail_choice"].items()
@@ -71,6 +71,18 @@ def explain(stored: str, ruleset: Ruleset | None) -> dict[str, Any]:
         "offers": [{**offer, "picked_by": _PICKED_TEXT[PickedBy(offer["picked_by"])]} for offer in decision["offers"]],
         "rates": decision["rates"],
     }
+
+
+def _outcomes(
+    decision: Mapping[str, Any], ruleset: Ruleset | None, facts: RoutingFacts, methods: frozenset[str]
+) -> Sequence[int]:
+    """Return the outcome of every rule: as kept, or worked out again from the same facts and the same rules."""
+    if decision["rules"] is not None:
+        kept: Sequence[int] = decision["rules"]
+        return kept
+    if ruleset is None:
+        return []
+    return interpret_rules([rule.conditions for rule in ruleset.rules])(facts, methods)
 
 
 def _rules(

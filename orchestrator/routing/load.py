@@ -14,8 +14,10 @@ from orchestrator.config_source import ConfigInvalid, Document, Problem, Trail, 
 from orchestrator.routing.catalogue import Catalogue
 from orchestrator.routing.compiled import compile_rules
 from orchestrator.routing.conditions import Condition, conditions_of, implies
+from orchestrator.routing.index import RuleIndex, Widening
 from orchestrator.routing.rules import OfferEntry, RailChoiceEntry, RoutingBlock, RuleEntry, When
 from orchestrator.routing.ruleset import (
+    OUTCOMES_MAX,
     Offer,
     OnDecline,
     Pricing,
@@ -59,7 +61,8 @@ def load_ruleset(document: Document, catalogue: Catalogue, *, today: date, prefi
         rail_choices=choices,
         pricing=tuple(Pricing(entry.corridor, entry.spread_bps, entry.method) for entry in block.pricing),
         warnings=(),
-        evaluate_rules=compile_rules([rule.conditions for rule in rules]),
+        match=RuleIndex([rule.conditions for rule in rules]).match,
+        evaluate_rules=compile_rules([rule.conditions for rule in rules]) if len(rules) <= OUTCOMES_MAX else None,
         evaluate_choices=compile_rules([choice.conditions for choice in choices]),
     )
     problems = [
@@ -216,8 +219,9 @@ class _Checker:
 
 def _unreachable(document: Document, path: Trail, rules: Sequence[Rule | RailChoice]) -> Iterator[Problem]:
     """Yield the rules that an earlier one always takes everything from."""
+    wide = Widening([rule.conditions for rule in rules])
     for later, rule in enumerate(rules):
-        for earlier in rules[:later]:
+        for earlier in (rules[number] for number in wide.may_cover(later)):
             if _covers(earlier.conditions, rule.conditions):
                 why = "has no conditions" if not earlier.conditions else "matches whenever this one would"
                 message = f"{rule.id} can never match: {earlier.id}, further up, {why}"

@@ -299,6 +299,6 @@ class Defaults(_Part):
 class RoutingBlock(_Part):
     regions: dict[Word, Annotated[tuple[Country, ...], Field(min_length=1), _SET]] = {}
     defaults: Defaults
-    rules: Annotated[tuple[RuleEntry, ...], Field(max_length=1_000)] = ()
+    rules: Annotated[tuple[RuleEntry, ...], Field(max_length=10_000)] = ()
     rail_choice: Annotated[tuple[RailChoiceEntry, ...], Field(max_length=1_000)] = ()
     pricing: Annotated[tuple[PricingEntry, ...], Field(max_length=1_000)] = ()

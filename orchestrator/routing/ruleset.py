@@ -7,12 +7,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
+from typing import Final, Literal
 
 from orchestrator.config_source import Problem
-from orchestrator.routing.compiled import Evaluate
+from orchestrator.routing.compiled import MATCHED, Evaluate
 from orchestrator.routing.conditions import Condition
+from orchestrator.routing.facts import RoutingFacts
+from orchestrator.routing.index import Match
 from orchestrator.routing.rules import RoutingBlock
+
+OUTCOMES_MAX: Final = 250
+"""Rules up to which every decision keeps the outcome of each. Above it, facts and ruleset are kept, which say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,18 @@ class Ruleset:
     rail_choices: tuple[RailChoice, ...]
     pricing: tuple[Pricing, ...]
     warnings: tuple[Problem, ...]
-    evaluate_rules: Evaluate = field(compare=False, repr=False)
+    match: Match = field(compare=False, repr=False)
+    """The first rule that matches: what every decision asks, whatever the number of rules."""
+    evaluate_rules: Evaluate | None = field(compare=False, repr=False)
+    """The outcome of every rule; None in a set of more than ``OUTCOMES_MAX``, whose outcomes are told when read."""
     evaluate_choices: Evaluate = field(compare=False, repr=False)
+
+    def try_rules(self, facts: RoutingFacts, methods: frozenset[str]) -> tuple[int | None, tuple[int, ...] | None]:
+        """Return the first rule that matches, and the outcome of every rule where they are few enough to be kept."""
+        if self.evaluate_rules is None:
+            return self.match(facts, methods), None
+        outcomes = self.evaluate_rules(facts, methods)
+        return (outcomes.index(MATCHED) if MATCHED in outcomes else None), outcomes
 
 
 def canonical_json(block: RoutingBlock) -> str:

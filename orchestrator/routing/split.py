@@ -8,6 +8,19 @@ from collections.abc import Iterator, Sequence
 from orchestrator.routing.ruleset import Target
 
 
+def first_drawn(choice_id: str, customer: str, targets: Sequence[Target]) -> int:
+    """Return the place of the customer's rail among the targets: the first that ``draw`` yields. -1: none has weight."""
+    total = sum(target.weight for target in targets)
+    if total == 0:
+        return -1
+    point = int.from_bytes(hashlib.sha256(f"{choice_id}\x00{customer}".encode()).digest()[:8]) % total
+    for place, target in enumerate(targets):
+        if point < target.weight:
+            return place
+        point -= target.weight
+    raise AssertionError("the point lies within the sum of the weights")
+
+
 def draw(choice_id: str, customer: str, targets: Sequence[Target]) -> Iterator[Target]:
     """Yield the customer's rail, then who stands in for it where it cannot serve; weight 0 is never drawn.
 
