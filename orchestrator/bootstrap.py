@@ -21,8 +21,10 @@ from orchestrator.config_source import ConfigInvalid, Document
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer, backend_for
 from orchestrator.ledger.earnings import Earnings
+from orchestrator.ledger.expiry import CreditExpiry
 from orchestrator.ledger.hold_desk import Holds
 from orchestrator.ledger.payouts import Payouts
+from orchestrator.ledger.runway import RunwayWatch
 from orchestrator.metering.price_book import LEAD_S, PriceBook
 from orchestrator.metering.usage import Metering
 from orchestrator.payments.addresses import AddressBook
@@ -186,6 +188,8 @@ def _assemble(
         book=book,
         deposits=Deposits(writer, reads, book, pricer, clock),
         holds=Holds(writer, reads, clock),
+        credit_expiry=CreditExpiry(writer, reads, clock),
+        runway=RunwayWatch(writer, reads, clock),
         prices=prices,
         metering=Metering(writer, prices, clock),
         earnings=Earnings(writer, reads, clock, settings.earnings.tiers),

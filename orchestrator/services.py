@@ -13,8 +13,10 @@ from orchestrator.clock import Clock
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer
 from orchestrator.ledger.earnings import Earnings
+from orchestrator.ledger.expiry import CreditExpiry
 from orchestrator.ledger.hold_desk import Holds
 from orchestrator.ledger.payouts import Payouts
+from orchestrator.ledger.runway import RunwayWatch
 from orchestrator.metering.price_book import PriceBook
 from orchestrator.metering.usage import Metering
 from orchestrator.payments.addresses import AddressBook
@@ -66,6 +68,8 @@ class Services:
     book: AddressBook
     deposits: Deposits
     holds: Holds
+    credit_expiry: CreditExpiry
+    runway: RunwayWatch
     earnings: Earnings
     payouts: Payouts
     prices: PriceBook

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field
 from sqlalchemy import select
 
 from orchestrator.api.checkout import CustomerBody
 from orchestrator.api.endpoint import Answer, Context, Endpoint
-from orchestrator.api.fields import Body, Listed, Page, Shown, listed
+from orchestrator.api.fields import Body, Listed, MoneyBody, Page, Shown, listed
 from orchestrator.clock import rfc3339
 from orchestrator.database.tables import JournalEntry, Posting, table_of
+from orchestrator.ledger.wallet_settings import settings_unit
 from orchestrator.payments.story import usd_body
 from orchestrator.payments.wallets import (
     deposit_addresses,
@@ -21,6 +22,7 @@ from orchestrator.payments.wallets import (
     wallet_object,
 )
 from orchestrator.services import Services
+from rates.money import WALLET_USD
 
 
 class CreateWallet(Body):
@@ -50,9 +52,54 @@ class WalletShown(Shown):
     reference: str
     currency: str
     balance: BalanceShown
-    status: str
+    status: str = Field(description="active, frozen or closed")
+    overdraft: str
+    overdraft_limit: dict[str, str]
+    low_balance: dict[str, str] | None
+    runway_days: int | None
     deposit_addresses: list[AddressShown]
     created_at: str
+
+
+class WalletSettings(Body):
+    """How a wallet may be spent, when it warns. A limit or threshold is in USD."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"overdraft": "grace", "overdraft_limit": {"amount": "5.00", "currency": "USD"}}]
+        }
+    )
+
+    status: Literal["active", "frozen"] = Field(
+        default="active", description="A frozen wallet pays nothing; it takes credit and captures of open holds."
+    )
+    overdraft: Literal["hard", "grace", "debt"] = Field(
+        default="hard", description="Of a charge above the balance: refused, taken up to the limit, always taken."
+    )
+    overdraft_limit: MoneyBody | None = Field(default=None, description="How far a `grace` wallet may go into debt.")
+    low_balance: MoneyBody | None = Field(
+        default=None, description="Below it, wallet.debited_low is sent; null: never."
+    )
+    runway_days: int | None = Field(
+        default=None, ge=1, le=365,
+        description="wallet.debited_low too when the balance lasts fewer days, at the rate of the last seven.",
+    )  # fmt: skip
+
+    def columns(self, *, only_given: bool) -> dict[str, Any]:
+        """Return the columns of a wallet that this sets. Raises Invalid."""
+        columns: dict[str, Any] = {"status": self.status, "overdraft": self.overdraft, "runway_days": self.runway_days}
+        columns["overdraft_units"] = _units(self.overdraft_limit, "/overdraft_limit") or 0
+        columns["low_balance_units"] = _units(self.low_balance, "/low_balance")
+        if not only_given:
+            return columns
+        return {name: value for name, value in columns.items() if _FIELDS.get(name, name) in self.model_fields_set}
+
+
+_FIELDS: Final = {"overdraft_units": "overdraft_limit", "low_balance_units": "low_balance"}
+
+
+def _units(amount: MoneyBody | None, pointer: str) -> int | None:
+    return None if amount is None else amount.money(WALLET_USD, pointer=pointer).units
 
 
 class EntryShown(Shown):
@@ -74,6 +121,20 @@ async def create_wallet(context: Context[Services], body: CreateWallet) -> Answe
 
 async def get_wallet(context: Context[Services]) -> Answer:
     return await _shown(context, context.path["id"])
+
+
+async def replace_settings(context: Context[Services], body: WalletSettings) -> Answer:
+    return await _set(context, body.columns(only_given=False))
+
+
+async def change_settings(context: Context[Services], body: WalletSettings) -> Answer:
+    return await _set(context, body.columns(only_given=True))
+
+
+async def _set(context: Context[Services], columns: dict[str, Any]) -> Answer:
+    wallet_id = context.path["id"]
+    await context.services.writer.submit(settings_unit(context.merchant_id, context.mode, wallet_id, columns))
+    return await _shown(context, wallet_id)
 
 
 async def _shown(context: Context[Services], wallet_id: str) -> Answer:
@@ -135,6 +196,10 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/wallets", create_wallet, summary="Create a customer's wallet, or find it", tag="Wallets",
              body=CreateWallet, answer=WalletShown, status=201),
     Endpoint("GET", "/v1/wallets/{id}", get_wallet, summary="Look at a wallet", tag="Wallets", answer=WalletShown),
+    Endpoint("PUT", "/v1/wallets/{id}", replace_settings, summary="Set how a wallet may be spent; what is left out is as at "
+             "first", tag="Wallets", body=WalletSettings, answer=WalletShown, refusals=(409,)),
+    Endpoint("PATCH", "/v1/wallets/{id}", change_settings, summary="Change some of how a wallet may be spent",
+             tag="Wallets", body=WalletSettings, answer=WalletShown, refusals=(409,)),
     Endpoint("GET", "/v1/wallets/{id}/entries", list_entries, summary="List a wallet's entries, newest first",
              tag="Wallets", query=Page, answer=Listed[EntryShown]),
     Endpoint("GET", "/v1/wallets/{id}/deposit_addresses", list_deposit_addresses, tag="Wallets",

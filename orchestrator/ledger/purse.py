@@ -28,7 +28,8 @@ from orchestrator.ledger.spend_recipes import Spent
 from rates.money import UNITS_MAX, WALLET_USD
 
 _USD: Final = str(WALLET_USD)
-_OPEN_LOTS: Final = ("merchant_id", "wallet_id", "open")
+OPEN_LOTS: Final = ("merchant_id", "wallet_id", "open")
+"""The columns by which ``purse_locks`` locks a wallet's open lots; the last value is 1."""
 _ACCOUNTS: Final = (
     Account.WALLET_PAID,
     Account.WALLET_PROMO,
@@ -87,7 +88,7 @@ class Allocation:
 def _locks(merchant_id: str, mode: str, wallet_id: str) -> tuple[Lock, ...]:
     return (
         row_lock("wallet", merchant_id, wallet_id),
-        Lock("lot", _OPEN_LOTS, (merchant_id, wallet_id, 1)),
+        Lock("lot", OPEN_LOTS, (merchant_id, wallet_id, 1)),
         *(account_lock(merchant_id, mode, account.value, wallet_id, _USD) for account in _ACCOUNTS),
     )
 
@@ -122,7 +123,7 @@ class Purse:
         wallet = view.one("wallet", merchant_id, wallet_id)
         if wallet is None or wallet["mode"] != mode:
             raise NotFound("wallet_not_found", f"there is no wallet {wallet_id}")
-        rows = view.many("lot", _OPEN_LOTS, (merchant_id, wallet_id, 1))
+        rows = view.many("lot", OPEN_LOTS, (merchant_id, wallet_id, 1))
         return cls(view, mode, wallet, in_order(rows, view.now_us))
 
     # --- what is in it ----------------------------------------------------------------------------------------------

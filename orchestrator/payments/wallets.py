@@ -14,6 +14,7 @@ from orchestrator.database.tables import Account, DepositAddress, Wallet, table_
 from orchestrator.database.unit import Changes, Row, Unit, View
 from orchestrator.database.writer import Writer
 from orchestrator.errors import NotFound
+from orchestrator.ledger.wallet_settings import settings_shown
 from orchestrator.payments.addresses import AddressOwner, address_locks, ensure_address
 from orchestrator.payments.customers import CustomerRef, ensure_customer
 from orchestrator.payments.story import usd_body
@@ -77,6 +78,7 @@ async def wallet_object(reads: Reads, rails: Mapping[tuple[str, str], RailAdapte
         "currency": WALLET_USD.code,
         "balance": balance,
         "status": wallet["status"],
+        **settings_shown(wallet),
         "deposit_addresses": await deposit_addresses(reads, rails, wallet),
         "created_at": rfc3339(wallet["created_us"]),
     }

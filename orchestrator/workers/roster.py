@@ -17,6 +17,8 @@ INBOX_POLL_S = 1.0
 WATCH_POLL_S = 0.5
 EXPIRY_POLL_S = 1.0
 HOLDS_POLL_S = 0.5
+CREDIT_EXPIRY_POLL_S = 1.0
+RUNWAY_POLL_S = 600.0
 RATES_POLL_S = 60.0
 EARNINGS_POLL_S = 15.0
 CHAIN_POLL_SHARE = 0.5
@@ -31,6 +33,8 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
         PeriodicWorker("earnings", EARNINGS_POLL_S, _more(services.earnings.run_once)),
         PeriodicWorker("holds", HOLDS_POLL_S, _more(services.holds.expire_due)),
+        PeriodicWorker("credit_expiry", CREDIT_EXPIRY_POLL_S, _more(services.credit_expiry.expire_due)),
+        PeriodicWorker("runway", RUNWAY_POLL_S, _once(services.runway.run_once)),
         PeriodicWorker("rates", RATES_POLL_S, _rates(services)),
         DeliveryWorker(
             services.writer,
