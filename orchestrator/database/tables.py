@@ -252,6 +252,8 @@ class AutoTopup(SQLModel, table=True):
     mandate_id: str | None = _text(nullable=True)
     session_id: str | None = _text(nullable=True)
     """The charge in flight."""
+    flight_units: int = _big()
+    """What that charge asks for, USD/9; it stays where ``amount_units`` is changed meanwhile."""
     day: int = _big()
     """Days since 1970, UTC, that ``day_units`` belongs to."""
     day_units: int = _big()

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("daily_max_units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("mandate_id", sa.Text(), nullable=True),
         sa.Column("session_id", sa.Text(), nullable=True),
+        sa.Column("flight_units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("day", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("day_units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("declines", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
