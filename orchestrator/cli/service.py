@@ -114,7 +114,7 @@ class Service:
         if self.with_api:
             await _listen(stack, root_app(services, supervisor), settings.service.host, settings.service.port)
         self._announce(stack, services)
-        _spare_the_collector()
+        spare_the_collector()
         return services, supervisor
 
     def _announce(self, stack: AsyncExitStack, services: Services) -> None:
@@ -160,7 +160,7 @@ async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: 
     await web.TCPSite(runner, host, port).start()
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Take what stays for ever (modules, models, routes) out of the collector's sight; it costs a fifth of all time else.
 
     A request leaves few cycles behind, so the young are looked at seldom; the old still are.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.database.flush import Result, Steps
-from orchestrator.database.schema import COLUMNS, POSTGRES_TYPES, PRIMARY_KEYS
-from orchestrator.database.statements import Insert, Select, Statement, Update
+from orchestrator.database.postgres_sql import Shape, Write, arrays_of, select_sql, shape, write_sql
+from orchestrator.database.schema import COLUMNS, ROW_OF
+from orchestrator.database.statements import Insert, Select
 from orchestrator.database.unit import Row
 
 if TYPE_CHECKING:
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT_S = 30
 REPLAN_EVERY = 1024
+COPY_ROWS_MIN = 8
+"""Rows from which COPY is cheaper than an INSERT of arrays, on both sides."""
+USUAL_AFTER = 8
+SHAPES_MAX = 1000
+STATEMENTS_KEPT = 500
 ANALYZE_ROWS_MIN = 256
 ANALYZE_GROWTH = 4
 """A table is analysed by us when it has grown to so many times what the planner knows of; autovacuum does the rest."""
@@ -31,7 +38,7 @@ class PostgresBackend:
         self._dsn = dsn
         self._connection: asyncpg.Connection[Any] | None = None
         self._transactions = 0
-        self._growth = _Growth({})
+        self._memory = _Memory({})
 
     async def open(self) -> None:
         await self._connect()
@@ -44,16 +51,20 @@ class PostgresBackend:
                 self._dsn,
                 timeout=10,
                 command_timeout=STATEMENT_TIMEOUT_S,
+                statement_cache_size=STATEMENTS_KEPT,
+                max_cached_statement_lifetime=0,
+                max_cacheable_statement_size=0,
                 server_settings={
                     # A plan that was cached while a table was empty scans it for ever (5 x slower): only trivial
                     # look-ups by index are sent here, so the other plans are switched off for this connection.
                     "enable_seqscan": "off",
                     "enable_hashjoin": "off",
                     "enable_mergejoin": "off",
+                    "jit": "off",
                     "application_name": "crossrail-writer",
                 },
             )
-            self._growth = _Growth({row["name"]: row["rows"] for row in await self._connection.fetch(_KNOWN_ROWS)})
+            self._memory = _Memory({row["name"]: row["rows"] for row in await self._connection.fetch(_KNOWN_ROWS)})
         return self._connection
 
     async def close(self) -> None:
@@ -72,7 +83,7 @@ class PostgresBackend:
         transaction = connection.transaction()
         await transaction.start()
         try:
-            results = await _drive(connection, steps, self._growth)
+            results = await _drive(connection, steps, self._memory)
         except BaseException:
             if not connection.is_closed():
                 await transaction.rollback()
@@ -93,7 +104,7 @@ class PostgresBackend:
         for: it would read all rows of the merchant for each look-up. What is cached is planned again now and then.
         """
         self._transactions += 1
-        for table in self._growth.due():
+        for table in self._memory.growth.due():
             await connection.execute(f"ANALYZE (SKIP_LOCKED) {table}")  # another process may be at it
         if _replan_due(self._transactions):
             await connection.execute("DISCARD PLANS")
@@ -102,6 +113,24 @@ class PostgresBackend:
 def _replan_due(transactions: int) -> bool:
     """Often at first, while tables grow by multiples; then now and then."""
     return transactions & (transactions - 1) == 0 or transactions % REPLAN_EVERY == 0
+
+
+class _Memory:
+    """What one connection has seen."""
+
+    def __init__(self, known: Mapping[str, int]) -> None:
+        self.growth = _Growth(known)
+        self._seen: Counter[tuple[Shape, ...]] = Counter()
+
+    def usual(self, writes: Sequence[Write]) -> bool:
+        """Say whether these writes came together often enough for a statement of their own to be worth planning."""
+        if len(writes) < 2:
+            return False
+        if len(self._seen) > SHAPES_MAX:
+            self._seen.clear()
+        shapes = tuple(shape(write) for write in writes)
+        self._seen[shapes] += 1
+        return self._seen[shapes] > USUAL_AFTER
 
 
 class _Growth:
@@ -145,58 +174,45 @@ def _connection_errors() -> tuple[type[Exception], ...]:
     )
 
 
-async def _drive(connection: asyncpg.Connection[Any], steps: Steps, growth: _Growth) -> list[Result]:
+async def _drive(connection: asyncpg.Connection[Any], steps: Steps, memory: _Memory) -> list[Result]:
+    """Answer what a flush asks. What it writes is kept back until it reads again or ends: a round trip less each."""
     answer: list[Row] | None = None
+    writes: list[Write] = []
     while True:
         try:
             statement = next(steps) if answer is None else steps.send(answer)
         except StopIteration as end:
+            await _write(connection, writes, memory)
             results: list[Result] = end.value
             return results
-        answer = await _perform(connection, statement)
-        if isinstance(statement, Insert):
-            growth.inserted(statement.table, len(statement.rows))
+        if not isinstance(statement, Select):
+            writes.append(statement)
+            answer = []
+            continue
+        await _write(connection, writes, memory)
+        writes = []
+        arrays = [[key[position] for key in statement.values] for position in range(len(statement.columns))]
+        found = await connection.fetch(select_sql(statement.table, statement.columns), *arrays)
+        answer = [dict(record) for record in found]
 
 
-async def _perform(connection: asyncpg.Connection[Any], statement: Statement) -> list[Row]:
-    match statement:
-        case Select(table, columns, values):
-            sql = _select_sql(table, columns)
-            arrays = [[key[position] for key in values] for position in range(len(columns))]
-            return [dict(record) for record in await connection.fetch(sql, *arrays)]
-        case Insert(table, rows):
-            names = COLUMNS[table]
-            await connection.execute(_insert_sql(table), *[[row[name] for row in rows] for name in names])
-        case Update(table, columns, rows):
-            names = (*columns, *PRIMARY_KEYS[table])
-            await connection.execute(_update_sql(table, columns), *[[row[name] for row in rows] for name in names])
-    return []
-
-
-def _arrays(table: str, names: tuple[str, ...]) -> str:
-    types = POSTGRES_TYPES[table]
-    return ",".join(f"${position}::{types[name]}[]" for position, name in enumerate(names, 1))
-
-
-def _select_sql(table: str, columns: tuple[str, ...]) -> str:
-    aliases = ",".join(f"k_{name}" for name in columns)
-    match = " AND ".join(f"t.{name}=k.k_{name}" for name in columns)
-    names = ",".join(f"t.{name}" for name in COLUMNS[table])
-    order = ",".join(f"t.{name}" for name in PRIMARY_KEYS[table])
-    return (
-        f"SELECT {names} FROM unnest({_arrays(table, columns)}) AS k({aliases}) "  # noqa: S608  # names of our own schema
-        f"JOIN {table} t ON {match} ORDER BY {order} FOR UPDATE OF t"
-    )
-
-
-def _insert_sql(table: str) -> str:
-    names = COLUMNS[table]
-    return f"INSERT INTO {table} ({','.join(names)}) SELECT * FROM unnest({_arrays(table, names)})"  # noqa: S608  # names of our own schema
-
-
-def _update_sql(table: str, columns: tuple[str, ...]) -> str:
-    names = (*columns, *PRIMARY_KEYS[table])
-    setters = ",".join(f"{name}=k.k_{name}" for name in columns)
-    match = " AND ".join(f"t.{name}=k.k_{name}" for name in PRIMARY_KEYS[table])
-    aliases = ",".join(f"k_{name}" for name in names)
-    return f"UPDATE {table} t SET {setters} FROM unnest({_arrays(table, names)}) AS k({aliases}) WHERE {match}"  # noqa: S608  # names of our own schema
+async def _write(connection: asyncpg.Connection[Any], writes: Sequence[Write], memory: _Memory) -> None:
+    """Write in the order given: long inserts by COPY, the rest one by one, or all at once where that is usual."""
+    short: list[Write] = []
+    for write in writes:
+        if not isinstance(write, Insert):
+            short.append(write)
+            continue
+        memory.growth.inserted(write.table, len(write.rows))
+        if len(write.rows) < COPY_ROWS_MIN:
+            short.append(write)
+            continue
+        await connection.copy_records_to_table(
+            write.table,
+            records=map(ROW_OF[write.table], write.rows),
+            columns=COLUMNS[write.table],
+            timeout=STATEMENT_TIMEOUT_S,
+        )
+    for portion in [short] if memory.usual(short) else [[write] for write in short]:
+        sql = write_sql(tuple(shape(write) for write in portion))
+        await connection.execute(sql, *[array for write in portion for array in arrays_of(write)])

@@ -42,6 +42,9 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     name: tuple(column.name for column in table.columns) for name, table in METADATA.tables.items()
 }
 
+ROW_OF: Final = {name: reader(columns) for name, columns in COLUMNS.items()}
+"""What takes a row's values in the order of its columns."""
+
 POSTGRES_TYPES: Final[dict[str, dict[str, str]]] = {
     name: {
         column.name: "text"

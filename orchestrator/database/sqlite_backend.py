@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import operator
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from orchestrator.database.flush import Result, Steps
-from orchestrator.database.schema import COLUMNS, PRIMARY_KEYS
+from orchestrator.database.schema import COLUMNS, PRIMARY_KEYS, ROW_OF
 from orchestrator.database.statements import Insert, Select, Statement, Update
 from orchestrator.database.unit import Row
 
@@ -129,7 +128,7 @@ def _perform(connection: sqlite3.Connection, statement: Statement) -> list[Row]:
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
-    take = _taker(table)
+    take = ROW_OF[table]
     for start, count in _portions(len(rows)):
         connection.execute(
             _insert_sql(table, count), [value for row in rows[start : start + count] for value in take(row)]
@@ -158,12 +157,6 @@ def _portions(total: int) -> Iterator[tuple[int, int]]:
         count = min(ROWS_MAX, 1 << (total - start).bit_length() - 1)
         yield start, count
         start += count
-
-
-@cache
-def _taker(table: str) -> Callable[[Row], tuple[Any, ...]]:
-    """Return what takes a row's values in the order of its columns; every table has two at least."""
-    return operator.itemgetter(*COLUMNS[table])
 
 
 @cache

@@ -166,6 +166,11 @@ class ChainCursor(SQLModel, table=True):
     number: int = _big()
     hash: str = _text()
     updated_us: int = _big()
+    finalized_number: int = _big(server_default="-1")
+    """The highest block that its node calls final and whose hash is the one that was read here; never falls."""
+    owner: str = _text(server_default="")
+    """Which scanner may write, until ``lease_us``: a second one of this chain is stopped by it."""
+    lease_us: int = _big(server_default="0")
 
 
 class ChainHeader(SQLModel, table=True):
@@ -184,6 +189,48 @@ class AddressCounter(SQLModel, table=True):
     mode: str = _text(primary_key=True)
     family: str = _text(primary_key=True)
     next_index: int = _big()
+
+
+class StrayTransfer(SQLModel, table=True):
+    """A transfer that nobody is credited for by guess: an unknown token, or an address of ours that has no owner.
+
+    Not in any book until a person allots it; the reconciliation of addresses counts it.
+    """
+
+    __tablename__ = "stray_transfer"
+    __table_args__ = _args(
+        UniqueConstraint("id"),
+        Index("stray_transfer_open", "status", "id"),
+        Index("stray_transfer_block", "network", "block_hash"),
+    )
+    network: str = _text(primary_key=True)
+    tx_hash: str = _text(primary_key=True)
+    ordinal: int = _big(primary_key=True)
+    id: str = _text()
+    reason: str = _text()
+    """unknown_token | unknown_recipient"""
+    contract: bytes = Field(sa_type=LargeBinary)
+    asset: str | None = _text(nullable=True)
+    """Empty for a token that is not in the registry: its decimals are unknown, so it has no amount."""
+    units: int = _big()
+    raw_value: str = _text()
+    sender: bytes = Field(sa_type=LargeBinary)
+    recipient: bytes = Field(sa_type=LargeBinary)
+    block_number: int = _big()
+    block_hash: str = _text()
+    block_us: int = _big()
+    merchant_id: str | None = _text(nullable=True)
+    """Whose address it is, where that is known."""
+    wallet_id: str | None = _text(nullable=True)
+    status: str = _text()
+    """open | orphaned | credited | refund_planned | ignored"""
+    note: str = _text()
+    """Why, in the operator's words."""
+    decided_by: str = _text()
+    deposit_id: str | None = _text(nullable=True)
+    """What it became when it was credited."""
+    created_us: int = _big()
+    updated_us: int = _big()
 
 
 # --- customers and wallets ------------------------------------------------------------------------------------------
@@ -479,7 +526,11 @@ class Deposit(SQLModel, table=True):
         Index("deposit_waiting", "network", "status", "block_number"),
         Index("deposit_tx", "tx_hash"),
         Index("deposit_block", "network", "block_hash"),
-    )
+        Index("deposit_status", "merchant_id", "mode", "status"),
+        Index("deposit_payment", "merchant_id", "payment_id"),
+        Index("deposit_fallen", "network", sqlite_where=text("fallen_us IS NOT NULL"),
+              postgresql_where=text("fallen_us IS NOT NULL")),
+    )  # fmt: skip
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
     mode: str = _text()
@@ -505,8 +556,19 @@ class Deposit(SQLModel, table=True):
     generation: int = _big()
     """How often it was mined: a reorganization can bring it again in another block."""
     status: str = _text()
-    """detected | credited | orphaned | unallocated | dust"""
+    """detected | provisional | credited | orphaned | unallocated | dust | refund_planned | ignored"""
     credited_units: int = _big()
+    """What is credited for good, USD/9."""
+    provisional_units: int = _big(server_default="0")
+    """What is credited until its block is final, USD/9."""
+    lot_id: str | None = _text(nullable=True)
+    """What it was credited into."""
+    lines: str | None = _text(nullable=True)
+    """JSON of the price that it was credited at: a reversal takes back exactly these lines."""
+    fallen_us: int | None = _big(nullable=True)
+    """Since when its block is gone, while that is not booked yet."""
+    froze_wallet: int = _big(server_default="0")
+    """1: the wallet was frozen because what fell away had been spent."""
     created_us: int = _big()
     updated_us: int = _big()
 

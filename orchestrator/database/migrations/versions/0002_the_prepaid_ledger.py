@@ -229,6 +229,38 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_table(
+        "stray_transfer",
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("tx_hash", sa.Text(), nullable=False),
+        sa.Column("ordinal", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("contract", sa.LargeBinary(), nullable=False),
+        sa.Column("asset", sa.Text(), nullable=True),
+        sa.Column("units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("raw_value", sa.Text(), nullable=False),
+        sa.Column("sender", sa.LargeBinary(), nullable=False),
+        sa.Column("recipient", sa.LargeBinary(), nullable=False),
+        sa.Column("block_number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("block_hash", sa.Text(), nullable=False),
+        sa.Column("block_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("merchant_id", sa.Text(), nullable=True),
+        sa.Column("wallet_id", sa.Text(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("decided_by", sa.Text(), nullable=False),
+        sa.Column("deposit_id", sa.Text(), nullable=True),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("updated_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("network", "tx_hash", "ordinal"),
+        sa.UniqueConstraint("id"),
+        sqlite_strict=True,
+    )
+    with op.batch_alter_table("stray_transfer", schema=None) as batch_op:
+        batch_op.create_index("stray_transfer_block", ["network", "block_hash"], unique=False)
+        batch_op.create_index("stray_transfer_open", ["status", "id"], unique=False)
+
+    op.create_table(
         "usage_event",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
@@ -289,12 +321,55 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("group_id"),
         sqlite_strict=True,
     )
+    with op.batch_alter_table("chain_cursor", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "finalized_number",
+                sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+                server_default="-1",
+                nullable=False,
+            )
+        )
+        batch_op.add_column(sa.Column("owner", sa.Text(), server_default="", nullable=False))
+        batch_op.add_column(
+            sa.Column(
+                "lease_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), server_default="0", nullable=False
+            )
+        )
+
     with op.batch_alter_table("checkout_session", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
                 "save_method", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), server_default="0", nullable=False
             )
         )
+
+    with op.batch_alter_table("deposit", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "provisional_units",
+                sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+                server_default="0",
+                nullable=False,
+            )
+        )
+        batch_op.add_column(sa.Column("lot_id", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("lines", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("fallen_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True))
+        batch_op.add_column(
+            sa.Column(
+                "froze_wallet", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), server_default="0", nullable=False
+            )
+        )
+        batch_op.create_index(
+            "deposit_fallen",
+            ["network"],
+            unique=False,
+            sqlite_where=sa.text("fallen_us IS NOT NULL"),
+            postgresql_where=sa.text("fallen_us IS NOT NULL"),
+        )
+        batch_op.create_index("deposit_payment", ["merchant_id", "payment_id"], unique=False)
+        batch_op.create_index("deposit_status", ["merchant_id", "mode", "status"], unique=False)
 
     with op.batch_alter_table("lot", schema=None) as batch_op:
         batch_op.add_column(
