@@ -34,6 +34,7 @@ from orchestrator.settings import RiskTier
 from rates.money import WALLET_USD, Money
 
 MERCHANT, MODE = "mer_1", "test"
+HERE = f"merchant_id = '{MERCHANT}' AND mode = '{MODE}'"
 USD = 10**9
 """A dollar in USD/9."""
 TIERS: Mapping[str, RiskTier] = {
@@ -127,7 +128,8 @@ class Books:
         assert report.ok, report.findings
 
     async def tamper(self, *statements: str) -> None:
-        """Run raw SQL as the database's owner, with every trigger out of the way."""
+        """Run raw SQL as the database's owner, every trigger out of the way. ``{here}`` names the merchant's book."""
+        statements = tuple(one.replace("{here}", HERE) for one in statements)
         if self.url.startswith("sqlite"):
             with closing(sqlite3.connect(self.url.partition(":///")[2])) as connection:
                 found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
