@@ -7,6 +7,7 @@ import secrets as randomness
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -28,13 +29,16 @@ from orchestrator.ledger.runway import RunwayWatch
 from orchestrator.metering.price_book import LEAD_S, PriceBook
 from orchestrator.metering.usage import Metering
 from orchestrator.payments.addresses import AddressBook
+from orchestrator.payments.auto_topup import AutoTopups
 from orchestrator.payments.checkout import Checkout, CheckoutPolicy
+from orchestrator.payments.client_secret import pay_url
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
 from orchestrator.payments.deposits import Deposits
 from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.finder import Finder
 from orchestrator.payments.inbox import Inbox
+from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.outcome import RailCalls
 from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.pricing import FeeSchedule
@@ -162,6 +166,7 @@ def _assemble(
     confirmation = Confirmation(writer, Finder(reads), pricer, clock)
     calls = RailCalls(writer, confirmation, rails, board, clock, int(settings.watch.unknown_recheck_s * 1_000_000))
     closing = Closing(calls, reads)
+    selection = Selection(calls, closing, reads, screening, settings.service.public_url)
     book = AddressBook(reads)
     # One process writes an SQLite file: nobody else has to see a new price version before it begins.
     lead_s = 0 if settings.service.database.startswith("sqlite") else LEAD_S
@@ -180,7 +185,11 @@ def _assemble(
         pricer=pricer,
         routing=routing,
         checkout=checkout,
-        selection=Selection(calls, closing, reads, screening, settings.service.public_url),
+        selection=selection,
+        mandates=Mandates(writer, reads, rails, clock),
+        auto_topups=AutoTopups(
+            writer, reads, checkout, selection, partial(pay_url, settings.service.public_url, secrets.server)
+        ),
         confirmation=confirmation,
         inbox=Inbox(confirmation, reads, rails),
         watch=SettlementWatch(calls, reads, watch_policy),

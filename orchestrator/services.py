@@ -20,11 +20,13 @@ from orchestrator.ledger.runway import RunwayWatch
 from orchestrator.metering.price_book import PriceBook
 from orchestrator.metering.usage import Metering
 from orchestrator.payments.addresses import AddressBook
+from orchestrator.payments.auto_topup import AutoTopups
 from orchestrator.payments.checkout import Checkout
 from orchestrator.payments.confirmation import Confirmation
 from orchestrator.payments.deposits import Deposits
 from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.inbox import Inbox
+from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.pricer import Pricer
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.watch import SettlementWatch
@@ -61,6 +63,8 @@ class Services:
     routing: RoutingDesk
     checkout: Checkout
     selection: Selection
+    mandates: Mandates
+    auto_topups: AutoTopups
     confirmation: Confirmation
     inbox: Inbox
     watch: SettlementWatch

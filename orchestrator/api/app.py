@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from orchestrator.api import (
+    auto_topup,
     balance,
     checkout,
     docs,
@@ -38,6 +39,7 @@ RESOURCES: Final[Sequence[Sequence[Endpoint]]] = (
     checkout.ENDPOINTS,
     payments.ENDPOINTS,
     wallets.ENDPOINTS,
+    auto_topup.ENDPOINTS,
     wallet_credits.ENDPOINTS,
     holds.ENDPOINTS,
     leases.ENDPOINTS,

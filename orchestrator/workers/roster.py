@@ -9,6 +9,7 @@ from adapters.base import ScansChain
 from orchestrator.events.delivery import DeliveryPolicy
 from orchestrator.events.targets import TargetPolicy
 from orchestrator.services import Services
+from orchestrator.workers.auto_topup import AutoTopupWorker
 from orchestrator.workers.chain_watch import ChainWatch
 from orchestrator.workers.delivery import DeliveryWorker
 from orchestrator.workers.supervisor import PeriodicWorker, Worker
@@ -36,6 +37,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("credit_expiry", CREDIT_EXPIRY_POLL_S, _more(services.credit_expiry.expire_due)),
         PeriodicWorker("runway", RUNWAY_POLL_S, _once(services.runway.run_once)),
         PeriodicWorker("rates", RATES_POLL_S, _rates(services)),
+        AutoTopupWorker(services.writer, services.auto_topups, services.mandates),
         DeliveryWorker(
             services.writer,
             services.reads,
