@@ -17,7 +17,7 @@ PAGE_HEADERS: Final = {
 EXAMPLE_DEPTH_MAX: Final = 6
 FIELD_DEPTH_MAX: Final = 2
 _FOLDER: Final = Path(__file__).parent
-_METHODS: Final = ("get", "post", "put", "delete")
+_METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
 def page(document: Mapping[str, Any]) -> bytes:
