@@ -6,15 +6,24 @@ import aiohttp
 
 from adapters.base import ChainToken, RailAccount
 from adapters.evm import wire
+from adapters.kit.chain.evm_sender import EvmSender
 from adapters.kit.chain.rail import ChainRail
 from adapters.kit.chain.rpc import NodeRpc
 
 
 class EvmRail(ChainRail):
-    """RailAdapter and ScansChain of one EVM chain."""
+    """RailAdapter, ScansChain and CanSend of one EVM chain."""
 
     def __init__(self, account: RailAccount, http: aiohttp.ClientSession) -> None:
         super().__init__(account, http, wire.FAMILY)
+        timeout_seconds = self._config.options.timeout_seconds
+        nodes = [NodeRpc(url, http, timeout_seconds) for url in self._config.rpc_urls]
+        self._sender = EvmSender(self._config.options.chain_id, nodes)
+
+    @property
+    def sender(self) -> EvmSender:
+        """CanSend."""
+        return self._sender
 
     def wallet_uri(self, token: ChainToken, recipient: bytes, raw_amount: int) -> str:
         return wire.transfer_uri(token.contract, self._config.options.chain_id, recipient, raw_amount)

@@ -7,14 +7,23 @@ import aiohttp
 from adapters.base import ChainToken, RailAccount
 from adapters.kit.chain.rail import ChainRail
 from adapters.kit.chain.rpc import NodeRpc
+from adapters.kit.chain.tron_sender import TronSender
 from adapters.tron import wire
 
 
 class TronRail(ChainRail):
-    """RailAdapter and ScansChain of one TRON network."""
+    """RailAdapter, ScansChain and CanSend of one TRON network."""
 
     def __init__(self, account: RailAccount, http: aiohttp.ClientSession) -> None:
         super().__init__(account, http, wire.FAMILY)
+        # A node serves its HTTP API beside /jsonrpc.
+        urls = [url.rstrip("/").removesuffix(wire.FAMILY.rpc_path) for url in self._config.rpc_urls]
+        self._sender = TronSender(urls, http, self._config.options.timeout_seconds)
+
+    @property
+    def sender(self) -> TronSender:
+        """CanSend."""
+        return self._sender
 
     def wallet_uri(self, token: ChainToken, recipient: bytes, raw_amount: int) -> str:
         del token, raw_amount  # wallets agree on the bare address only; the amount is shown on the page

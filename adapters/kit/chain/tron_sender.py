@@ -1,0 +1,248 @@
+"""Sending on TRON over java-tron's HTTP API: energy and bandwidth, bytes out, receipts back.
+
+Error messages come with HTTP 200: an object with ``Error``, or bare text from a lite node. Neither is an answer.
+Source: https://tronprotocol.github.io/documentation-en/api/http/
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from adapters.kit.chain import tron_transaction
+from adapters.kit.chain.calls import call_data
+from adapters.kit.chain.transfer_log import TRANSFER_TOPIC
+from adapters.kit.chain.tron_transaction import PREFIX, TronTransaction
+from adapters.sending import (
+    CallKind,
+    CallWouldFail,
+    ChainCall,
+    ChainReceipt,
+    FeeQuote,
+    MovedToken,
+    SendAnswer,
+    SendFailed,
+    Sent,
+    Unsigned,
+)
+
+LIFETIME_MS: Final = 2 * 3600 * 1000
+"""From the head block on: long enough for two people to approve. TRON allows a day."""
+ENERGY_SLACK_BPS: Final = 12_000
+COIN_BYTES: Final = 270
+"""Bandwidth of a transfer of TRX, signature included."""
+TOKEN_BYTES: Final = 350
+ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+BALANCE_OF: Final = "balanceOf(address)"
+UNCLEAR_CODES: Final = frozenset({"SERVER_BUSY", "NO_CONNECTION", "NOT_ENOUGH_EFFECTIVE_CONNECTION", "OTHER_ERROR"})
+
+
+class TronSender:
+    """SendsOnChain of one TRON network. ``urls`` are of the HTTP API, without ``/wallet``."""
+
+    def __init__(self, urls: Sequence[str], http: aiohttp.ClientSession, timeout_seconds: float = 10.0) -> None:
+        self._urls = [url.rstrip("/") for url in urls]
+        self._http = http
+        self._timeout_seconds = timeout_seconds
+
+    @property
+    def coin_decimals(self) -> int:
+        return 6
+
+    @property
+    def counts_transactions(self) -> bool:
+        return False
+
+    async def balance(self, holder: bytes, contract: bytes | None) -> int:
+        """Raises SendFailed."""
+        if contract is None:
+            return _number(await self._ask("wallet/getaccount", address=_hex(holder)), "balance")
+        call = {"function_selector": BALANCE_OF, "parameter": holder.hex().rjust(64, "0")}
+        answer = await self._constant(holder, contract, call)
+        try:
+            return int(answer["constant_result"][0], 16)
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise SendFailed("balanceOf answered no number") from None
+
+    async def sent_count(self, sender: bytes, *, final: bool) -> int:
+        """TRON counts no transactions."""
+        del sender, final
+        return 0
+
+    async def quote(self, call: ChainCall) -> FeeQuote:
+        """Raises SendFailed, CallWouldFail."""
+        prices = await self._prices()
+        if call.kind is CallKind.COIN:
+            fee = COIN_BYTES * prices["getTransactionFee"]
+            if not await self._ask("wallet/getaccount", address=_hex(call.recipient)):  # the first coins activate it
+                fee += prices["getCreateNewAccountFeeInSystemContract"] + prices["getCreateAccountFee"]
+            return FeeQuote(expected=fee, maximum=fee, gas=0, price=0)
+        assert call.contract is not None, "a token has its contract"
+        answer = await self._constant(call.sender, call.contract, {"data": call_data(call).hex()})
+        needed = _number(answer, "energy_used")
+        resource = await self._ask("wallet/getaccountresource", address=_hex(call.sender))
+        staked = max(0, _number(resource, "EnergyLimit") - _number(resource, "EnergyUsed"))
+        price, bandwidth = prices["getEnergyFee"], TOKEN_BYTES * prices["getTransactionFee"]
+        energy = needed * ENERGY_SLACK_BPS // 10_000
+        return FeeQuote(
+            expected=max(0, needed - staked) * price + bandwidth, maximum=max(0, energy - staked) * price + bandwidth,
+            gas=energy, price=price,
+        )  # fmt: skip
+
+    async def build(self, call: ChainCall, quote: FeeQuote, nonce: int | None) -> Unsigned:
+        """Raises SendFailed."""
+        del nonce
+        solid = await self._ask("walletsolidity/getnowblock")
+        head_ms = _block_ms(await self._ask("wallet/getnowblock"))
+        try:
+            block_id = bytes.fromhex(solid["blockID"])
+        except (KeyError, TypeError, ValueError):
+            raise SendFailed("the newest solid block has no id") from None
+        expiration_ms = head_ms + LIFETIME_MS
+        transaction = TronTransaction(
+            block_id[6:8], block_id[8:16], expiration_ms, head_ms, quote.gas * quote.price, call
+        )
+        return Unsigned(transaction.unsigned(), expiration_ms * 1000)
+
+    def read_signed(self, signed: bytes, unsigned: bytes) -> str:
+        """Raises ValueError."""
+        transaction, signer = tron_transaction.read_signed(signed)
+        if transaction.unsigned() != unsigned or signer != transaction.call.sender:
+            raise ValueError("what was signed is not what was asked for, or not by its owner")
+        return tron_transaction.transaction_id(signed)
+
+    async def send(self, signed: bytes) -> SendAnswer:
+        """Give the bytes to every node: one that drops them costs nothing."""
+        answers = [await self._send(url, signed) for url in self._urls]
+        order = (Sent.TAKEN, Sent.KNOWN, Sent.UNCLEAR, Sent.REFUSED)
+        return min(answers, key=lambda answer: order.index(answer.sent))
+
+    async def receipt(self, transaction_id: str) -> ChainReceipt | None:
+        """Raises SendFailed."""
+        for room, final in (("walletsolidity", True), ("wallet", False)):
+            info = await self._ask(f"{room}/gettransactioninfobyid", value=transaction_id.removeprefix("0x"))
+            if info:
+                return _receipt(info, transaction_id, final=final)
+        return None
+
+    async def final_time_us(self) -> int:
+        """Raises SendFailed."""
+        return _block_ms(await self._ask("walletsolidity/getnowblock")) * 1000
+
+    async def _prices(self) -> Mapping[str, int]:
+        answer = await self._ask("wallet/getchainparameters")
+        wanted = ("getTransactionFee", "getEnergyFee", "getCreateAccountFee", "getCreateNewAccountFeeInSystemContract")
+        try:
+            found = {one["key"]: one.get("value", 0) for one in answer["chainParameter"]}
+            return {name: int(found[name]) for name in wanted}
+        except (KeyError, TypeError, ValueError):
+            raise SendFailed("the chain's parameters have no prices") from None
+
+    async def _constant(self, caller: bytes, contract: bytes, call: Mapping[str, str]) -> dict[str, Any]:
+        answer = await self._ask(
+            "wallet/triggerconstantcontract", owner_address=_hex(caller), contract_address=_hex(contract), **call
+        )
+        result = answer.get("result")
+        if not isinstance(result, dict) or result.get("result") is not True:
+            raise CallWouldFail(_words(result.get("message") if isinstance(result, dict) else None))
+        ret = answer.get("transaction", {}).get("ret", [{}])
+        if any(one.get("ret") == "FAILED" for one in ret):  # a revert still says result: true
+            raise CallWouldFail("the contract reverted the call")
+        return answer
+
+    async def _ask(self, path: str, **body: Any) -> dict[str, Any]:
+        said: list[str] = []
+        for url in self._urls:
+            try:
+                return await self._post(url, path, body)
+            except SendFailed as failed:
+                said.append(str(failed))
+        raise SendFailed("; ".join(said)[:500])
+
+    async def _post(self, url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                self._http.post(f"{url}/{path}", data=orjson.dumps(body), allow_redirects=False,
+                                headers={"Content-Type": "application/json"}) as response,
+            ):  # fmt: skip
+                if response.status != 200:
+                    raise SendFailed(f"{path}: HTTP {response.status}")
+                raw = await response.content.read(ANSWER_BYTES_MAX)
+        except TimeoutError:
+            raise SendFailed(f"{path}: no answer within {self._timeout_seconds} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise SendFailed(f"{path}: {type(error).__name__}") from None
+        try:
+            answer = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise SendFailed(f"{path}: no JSON but {raw[:120]!r}") from None
+        if not isinstance(answer, dict) or "Error" in answer:
+            raise SendFailed(f"{path}: {str(answer)[:160]}")
+        return answer
+
+    async def _send(self, url: str, signed: bytes) -> SendAnswer:
+        try:
+            answer = await self._post(url, "wallet/broadcasthex", {"transaction": signed.hex()})
+        except SendFailed as failed:
+            return SendAnswer(Sent.UNCLEAR, str(failed)[:200])
+        code, words = str(answer.get("code", "")), _words(answer.get("message"))
+        if answer.get("result") is True:
+            return SendAnswer(Sent.TAKEN)
+        if code == "DUP_TRANSACTION_ERROR":
+            return SendAnswer(Sent.KNOWN, words)
+        return SendAnswer(Sent.UNCLEAR if code in UNCLEAR_CODES else Sent.REFUSED, f"{code} {words}"[:200])
+
+
+def _receipt(info: Mapping[str, Any], transaction_id: str, *, final: bool) -> ChainReceipt:
+    receipt = info.get("receipt", {})
+    if "0x" + str(info.get("id")) != transaction_id or not isinstance(receipt, dict):
+        raise SendFailed("the information of another transaction came")
+    # A transfer of TRX has no result word; a contract's call has, and only SUCCESS is one.
+    word = receipt.get("result", "" if info.get("contract_address") else "SUCCESS")
+    succeeded = info.get("result") != "FAILED" and word == "SUCCESS"
+    try:
+        moved = tuple(_moved(log) for log in info.get("log", ()) if _is_transfer(log))
+    except (KeyError, TypeError, ValueError):
+        raise SendFailed("a log of the transaction is malformed") from None
+    return ChainReceipt(_number(info, "blockNumber"), succeeded, _number(info, "fee"), moved, final)
+
+
+def _is_transfer(log: Mapping[str, Any]) -> bool:
+    topics = log.get("topics", ())
+    return len(topics) == 3 and topics[0] == TRANSFER_TOPIC.removeprefix("0x")
+
+
+def _moved(log: Mapping[str, Any]) -> MovedToken:
+    contract, topics = bytes.fromhex(log["address"])[-20:], [bytes.fromhex(topic)[-20:] for topic in log["topics"]]
+    return MovedToken(contract, topics[1], topics[2], int(log["data"], 16))
+
+
+def _hex(address: bytes) -> str:
+    return (PREFIX + address).hex()
+
+
+def _number(body: Mapping[str, Any], name: str) -> int:
+    value = body.get(name, 0)  # protobuf's JSON leaves a zero out
+    if type(value) is not int:
+        raise SendFailed(f"{name} is {value!r}")
+    return value
+
+
+def _block_ms(block: Mapping[str, Any]) -> int:
+    try:
+        return int(block["block_header"]["raw_data"]["timestamp"])
+    except (KeyError, TypeError, ValueError):
+        raise SendFailed("a block has no time") from None
+
+
+def _words(message: object) -> str:
+    """Return a message of java-tron, which is text in hex."""
+    try:
+        return bytes.fromhex(str(message or "")).decode("utf-8", "replace")
+    except ValueError:
+        return str(message)
