@@ -1,4 +1,4 @@
-"""A usage charge of one event as a unit: dedupe row, purse, rating remainder, roll-up and merged entry."""
+"""Wallets full of money, and the product's own metering to charge them."""
 
 from __future__ import annotations
 
@@ -6,56 +6,36 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from orchestrator.database.unit import Changes, Entry, Line, Unit, View, row_lock
+from orchestrator.clock import Clock
+from orchestrator.database.reads import Reads
+from orchestrator.database.unit import Changes, Entry, Line, Unit, View
 from orchestrator.database.writer import Writer
 from orchestrator.ids import new_id
-from orchestrator.ledger.purse import REMAINDER_END, Purse, purse_locks
+from orchestrator.ledger.purse import purse_locks
+from orchestrator.metering.price_book import NewVersion, PriceBook
+from orchestrator.metering.price_content import Content, ModelPrices
+from orchestrator.metering.usage import Metering
+from orchestrator.metering.usage_input import UsageInput, read_event
 
 MERCHANT: Final = "mer_bench"
 MODE: Final = "test"
 MODEL: Final = "gpt-bench"
 UNITS: Final = 10**16
 """What every wallet holds, USD/9."""
-DAY_US: Final = 86_400_000_000
 SEED_PORTION: Final = 1000
 
 
-def charge(wallet_id: str, event_id: str, day: int, exact: int = 12_345 * 10**11) -> Unit:
-    """Charge one event; ``exact`` is its price in USD/22."""
-    event_key = (MERCHANT, MODE, day, "", event_id)
-    rollup_key = (MERCHANT, MODE, wallet_id, day, MODEL, "2026-01")
+async def open_metering(writer: Writer, reads: Reads, clock: Clock) -> Metering:
+    """Return the product's metering with one priced model."""
+    prices = PriceBook(writer, reads, clock, lead_s=0)
+    content = Content({MODEL: ModelPrices({"input": 150_000_000_007, "output": 600_000_000_001})})
+    await prices.put(MERCHANT, MODE, NewVersion(content, None, None, "bench"))
+    return Metering(writer, prices, clock)
 
-    def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-        if view.one("usage_event", *event_key) is not None:
-            return {"status": "duplicate"}
-        purse = Purse.open(view, MERCHANT, MODE, wallet_id)
-        units, purse.rating_remainder = divmod(purse.rating_remainder + exact, REMAINDER_END)
-        purse.charge(units)
-        changes.insert(
-            "usage_event", merchant_id=MERCHANT, mode=MODE, day=day, source="", event_id=event_id, wallet_id=wallet_id,
-            model=MODEL, tokens='{"input":823}', status="accepted", reason="", units=units, price_version="prv_1",
-            fingerprint="0" * 32, period="2026-01", flush_id=view.flush_id, at_us=view.now_us, recorded_us=view.now_us,
-        )  # fmt: skip
-        rollup = view.one("usage_rollup", *rollup_key)
-        if rollup is None:
-            changes.insert(
-                "usage_rollup", merchant_id=MERCHANT, mode=MODE, wallet_id=wallet_id, day=day, model=MODEL,
-                period="2026-01", events=1, units=units, tokens='{"input":823}',
-            )  # fmt: skip
-        else:
-            changes.update(
-                "usage_rollup", rollup_key, events=rollup["events"] + 1, units=rollup["units"] + units,
-                tokens='{"input":823}',
-            )  # fmt: skip
-        purse.write(changes, kind="usage", fact=event_id, merge=True)
-        return {"status": "accepted", "units": units}
 
-    locks = [
-        row_lock("usage_event", *event_key),
-        row_lock("usage_rollup", *rollup_key),
-        *purse_locks(MERCHANT, MODE, wallet_id),
-    ]
-    return Unit(MERCHANT, MODE, None, locks, decide)
+def usage(wallet_id: str, event_id: str) -> UsageInput:
+    """Return one event as it is read from a request."""
+    return read_event({"id": event_id, "wallet": wallet_id, "model": MODEL, "tokens": {"input": 823, "output": 121}})
 
 
 def _fill(wallet_id: str) -> Unit:

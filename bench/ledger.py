@@ -1,0 +1,176 @@
+"""Debits of prepaid wallets, against what the database does without us.
+
+A debit is a usage charge of one event as the product makes it: dedupe row, lots, exact remainder, roll-up, double entry,
+hash chain, committed before it is answered (fsync on). Callers live in the process of the writer.
+
+- ``w1``: 256 callers, one hot wallet; reference: pgbench's transaction on one hot row (two updates, one insert) at its
+  best number of clients of 1, 8 and 32.
+- ``w2``: 256 callers, 100,000 wallets chosen by Zipf's law; reference: pgbench TPC-B, scale 50, 32 clients.
+- ``w1_sqlite``: reference: one transaction per debit through SQLAlchemy, ``bench/load/one_by_one.py``.
+
+References are measured in the same run, in turns with ours, on the same server; medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.result import Result
+from orchestrator.database.migrate import upgrade
+from tests.support.postgres import PostgresServer, start_postgres
+
+ROUNDS = 3
+SECONDS = 4
+CALLERS = 256
+WALLETS = 100_000
+MILLION = 1_000_000
+SCALE = 50
+LOAD = Path(__file__).with_name("load")
+Row = Result | dict[str, Any]
+
+
+def run() -> list[Row]:
+    """Measure PostgreSQL and SQLite."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _sqlite(Path(folder))
+    server = start_postgres()
+    try:
+        reference = _Pgbench(server)
+        return [*_hot(server, reference), *_many(server, reference), *_million(server), *rows]
+    finally:
+        server.stop()
+
+
+def _hot(server: PostgresServer, reference: _Pgbench) -> list[Row]:
+    name, url = _database(server)
+    best, ours = [], []
+    _ours(url, 1, seconds=1, fill=True)
+    for _ in range(ROUNDS):
+        best.append(max(reference.hot(clients) for clients in (1, 8, 32)))
+        ours.append(_ours(url, 1, seconds=SECONDS))
+    server.drop(name)
+    lateness = _median(ours, "p99_ms") / _median(ours, "mean_ms")
+    return [
+        Result("ledger_w1_hot_wallet", "debits/s", _median(ours, "rate"), statistics.median(best), 6.0),
+        _at_most("ledger_w1_p99", "x the mean", lateness, 3.0),
+    ]
+
+
+def _many(server: PostgresServer, reference: _Pgbench) -> list[Row]:
+    name, url = _database(server)
+    _ours(url, WALLETS, seconds=1, fill=True)
+    theirs, ours = [], []
+    for _ in range(ROUNDS):
+        theirs.append(reference.tpcb(32))
+        ours.append(_ours(url, WALLETS, seconds=SECONDS))
+    server.drop(name)
+    return [Result("ledger_w2_100k_wallets", "debits/s", _median(ours, "rate"), statistics.median(theirs), 3.0)]
+
+
+def _million(server: PostgresServer) -> list[Row]:
+    """A million debits by one process; then random ids beside ordered ones, in the table of a million."""
+    name, url = _database(server)
+    _ours(url, 1, seconds=1, fill=True)
+    before = int(server.sql("SELECT pg_database_size(current_database())", name))
+    long = _ours(url, 1, debits=MILLION)
+    grown = int(server.sql("SELECT pg_database_size(current_database())", name)) - before
+    ids: dict[bool, list[dict[str, float]]] = {True: [], False: []}
+    for _ in range(ROUNDS):
+        for kind, found in ids.items():
+            found.append(_ours(url, 1, seconds=SECONDS, ordered=kind))
+    server.drop(name)
+    ordered, at_random = (_median(ids[kind], "rate") for kind in (True, False))
+    return [
+        Result("ledger_w1_cpu", "s per 1,000 debits", long["cpu_us"] / 1000),
+        Result("ledger_w1_disk", "bytes per debit", grown / long["debits"]),
+        _at_most("ledger_w1_memory", "MB after 1,000,000", long["resident_mb"], 300.0),
+        Result("ledger_w1_random_ids", "debits/s", at_random, ordered),
+    ]
+
+
+def _sqlite(folder: Path) -> list[Row]:
+    theirs, ours = [], []
+    for kind in ("theirs", "ours"):
+        upgrade(f"sqlite+aiosqlite:///{folder}/{kind}.db")
+        _ours(f"sqlite+aiosqlite:///{folder}/{kind}.db", 1, seconds=0.5, fill=True)
+    for _ in range(ROUNDS):
+        theirs.append(float(_python("bench.load.one_by_one", str(folder / "theirs.db"), str(SECONDS))))
+        ours.append(_ours(f"sqlite+aiosqlite:///{folder}/ours.db", 1, seconds=SECONDS))
+    return [Result("ledger_w1_sqlite", "debits/s", _median(ours, "rate"), statistics.median(theirs), 20.0)]
+
+
+@dataclass(frozen=True)
+class _Pgbench:
+    """PostgreSQL's own benchmark, with prepared statements, in a database of its own."""
+
+    server: PostgresServer
+
+    def __post_init__(self) -> None:
+        self.server.sql("CREATE DATABASE pgbench")
+        self._call("-i", "-q", "-s", str(SCALE))
+
+    def hot(self, clients: int) -> float:
+        return self._rate(clients, "-f", str(LOAD / "hot_row.sql"))
+
+    def tpcb(self, clients: int) -> float:
+        return self._rate(clients)
+
+    def _rate(self, clients: int, *script: str) -> float:
+        said = self._call("-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(SECONDS), *script)
+        found = re.search(r"^tps = ([\d.]+)", said, re.MULTILINE)
+        if found is None:
+            raise SystemExit(f"pgbench said:\n{said}")
+        return float(found[1])
+
+    def _call(self, *arguments: str) -> str:
+        program = self.server.programs / "bin" / "pgbench"
+        where = ["-h", str(self.server.folder), "-U", "postgres"]
+        done = subprocess.run(
+            [program, *where, *arguments, "pgbench"], capture_output=True, text=True, check=True, timeout=300
+        )
+        return done.stdout
+
+
+def _ours(url: str, wallets: int, *, fill: bool = False, ordered: bool = True, **until: float) -> dict[str, float]:
+    order: dict[str, Any] = {
+        "url": url,
+        "wallets": wallets,
+        "callers": CALLERS,
+        "fill": fill,
+        "ordered": ordered,
+        **until,
+    }
+    said: dict[str, float] = json.loads(_python("bench.load.debits", json.dumps(order)))
+    return said
+
+
+def _python(module: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=600
+    )
+    return done.stdout
+
+
+def _database(server: PostgresServer) -> tuple[str, str]:
+    name = server.create()
+    url = server.url(name)
+    upgrade(url)
+    return name, url
+
+
+def _median(found: list[dict[str, float]], what: str) -> float:
+    return statistics.median(one[what] for one in found)
+
+
+def _at_most(name: str, unit: str, value: float, limit: float) -> dict[str, Any]:
+    """Return a row whose goal is an upper limit."""
+    row = {"name": name, "unit": f"{unit} (at most)", "value": round(value, 3), "reference": None, "ratio": None}
+    return row | {"goal": limit, "met": value <= limit}
