@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
-from orchestrator.database.schema import COLUMNS, POSTGRES_TYPES, PRIMARY_KEYS
+from orchestrator.database.schema import APPEND_ONLY, COLUMNS, POSTGRES_TYPES, PRIMARY_KEYS
 from orchestrator.database.statements import Insert, Update
 
 Write: TypeAlias = Insert | Update
@@ -28,9 +28,11 @@ def select_sql(table: str, columns: tuple[str, ...]) -> str:
     match = " AND ".join(f"t.{name}=k.k_{name}" for name in columns)
     names = ",".join(f"t.{name}" for name in COLUMNS[table])
     order = ",".join(f"t.{name}" for name in PRIMARY_KEYS[table])
+    # A row that nobody may change needs no lock; and a role that may not change it (``db roles``) may not lock it.
+    lock = "" if table in APPEND_ONLY else " FOR UPDATE OF t"
     return (
         f"SELECT {names} FROM unnest({_arrays(table, columns, 1)}) AS k({aliases}) "  # noqa: S608  # names of our own schema
-        f"JOIN {table} t ON {match} ORDER BY {order} FOR UPDATE OF t"
+        f"JOIN {table} t ON {match} ORDER BY {order}{lock}"
     )
 
 
