@@ -21,12 +21,14 @@ from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.config_source import ConfigInvalid, Document
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer, backend_for
+from orchestrator.ledger.anchors import FILE_NAME, AnchorFile, Anchors
 from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.expiry import CreditExpiry
 from orchestrator.ledger.hold_desk import Holds
 from orchestrator.ledger.payouts import Payouts
 from orchestrator.ledger.runway import RunwayWatch
 from orchestrator.metering.price_book import LEAD_S, PriceBook
+from orchestrator.metering.rerating import Reratings
 from orchestrator.metering.usage import Metering
 from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.auto_topup import AutoTopups
@@ -201,9 +203,16 @@ def _assemble(
         runway=RunwayWatch(writer, reads, clock),
         prices=prices,
         metering=Metering(writer, prices, clock),
+        reratings=Reratings(writer, reads, prices),
         earnings=Earnings(writer, reads, clock, settings.earnings.tiers),
         payouts=Payouts(writer, reads, settings.earnings.tiers),
+        anchors=_anchors(settings, writer, reads, clock),
     )
+
+
+def _anchors(settings: Settings, writer: Writer, reads: Reads, clock: Clock) -> Anchors:
+    file = AnchorFile(Path(settings.service.state_dir) / FILE_NAME, settings.service.database)
+    return Anchors(writer, reads, clock, file, settings.proof.anchor_every_seals)
 
 
 def _screening(settings: Settings) -> ScreeningPolicy:

@@ -12,12 +12,14 @@ from orchestrator.access import Access
 from orchestrator.clock import Clock
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer
+from orchestrator.ledger.anchors import Anchors
 from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.expiry import CreditExpiry
 from orchestrator.ledger.hold_desk import Holds
 from orchestrator.ledger.payouts import Payouts
 from orchestrator.ledger.runway import RunwayWatch
 from orchestrator.metering.price_book import PriceBook
+from orchestrator.metering.rerating import Reratings
 from orchestrator.metering.usage import Metering
 from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.auto_topup import AutoTopups
@@ -76,5 +78,7 @@ class Services:
     runway: RunwayWatch
     earnings: Earnings
     payouts: Payouts
+    anchors: Anchors
     prices: PriceBook
     metering: Metering
+    reratings: Reratings

@@ -12,6 +12,7 @@ from orchestrator.services import Services
 from orchestrator.workers.auto_topup import AutoTopupWorker
 from orchestrator.workers.chain_watch import ChainWatch
 from orchestrator.workers.delivery import DeliveryWorker
+from orchestrator.workers.proof import AnchorWorker, ProofWorker
 from orchestrator.workers.supervisor import PeriodicWorker, Worker
 
 INBOX_POLL_S = 1.0
@@ -38,6 +39,15 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("runway", RUNWAY_POLL_S, _once(services.runway.run_once)),
         PeriodicWorker("rates", RATES_POLL_S, _rates(services)),
         AutoTopupWorker(services.writer, services.auto_topups, services.mandates),
+        AnchorWorker(services.anchors, services.settings.proof.anchor_poll_s),
+        ProofWorker(
+            services.writer,
+            services.reads,
+            services.clock,
+            services.anchors,
+            database=services.settings.service.database,
+            hour_utc=services.settings.proof.check_hour_utc,
+        ),
         DeliveryWorker(
             services.writer,
             services.reads,
