@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import orjson
 from aiohttp import web
+from sqlalchemy import select
 
 from orchestrator.access import Access
 from orchestrator.api import holds as holds_api
@@ -129,18 +130,18 @@ class Bank:
     async def capture(self, hold: Any, amount: str) -> Any:
         return await self.post(f"/v1/holds/{hold['id']}/capture", {"amount": usd(amount)})
 
-    async def charge(self, wallet: str, units: int, *, must: bool = False, name: str = "") -> Charged:
+    async def charge(self, wallet: str, units: int, *, must: bool = False, writer: Writer | None = None) -> Charged:
         """Charge USD/9 units as metering does: one unit, one purse, a merged entry. Raises its refusal."""
         kept: list[Charged] = []
 
         def decide(view: View, changes: Changes) -> dict[str, Any]:
             purse = Purse.open(view, self.merchant, MODE, wallet)
             kept.append(purse.charge(units, must=must))
-            purse.write(changes, kind="usage_of_tests", fact=name or f"use {next(self._numbers)}", merge=True)
+            purse.write(changes, kind="usage_of_tests", fact="of the flush", merge=True)
             return {}
 
         locks = purse_locks(self.merchant, MODE, wallet)
-        await self.services.writer.submit(Unit(self.merchant, MODE, None, locks, decide))
+        await (writer or self.services.writer).submit(Unit(self.merchant, MODE, None, locks, decide))
         return kept[-1]
 
     async def balance(self, wallet: str) -> dict[str, str]:
