@@ -2,6 +2,10 @@
 
 Each event's row holds its result, accepted or rejected, and is written with the charge; the charges of a wallet are one
 entry of its flush (kind ``usage``), whose fact stands in the rows.
+
+An event that names an open hold (or lease) captures it: all events of the request with that hold together are what it was
+for, so they are never refused for money, and what is left of it is given back. A hold whose time was over is a plain debit of
+the same. One that was captured or voided before changes nothing: the event is charged like any other.
 """
 
 from __future__ import annotations
@@ -12,11 +16,12 @@ from typing import Any, Final
 import orjson
 
 from orchestrator.database.unit import Changes, Key, Lock, Row, View, row_lock
-from orchestrator.errors import NotFound, Refusal
-from orchestrator.ledger.purse import Purse, purse_locks
+from orchestrator.errors import Busy, NotFound, Refusal
+from orchestrator.ledger.holds import captured_shown
+from orchestrator.ledger.purse import Allocation, Purse, purse_locks
 from orchestrator.metering.rating import CHARGE_UNITS_MAX, charge
 from orchestrator.metering.shown import usd_text
-from orchestrator.metering.usage_input import DAY_US, UsageInput, period_of
+from orchestrator.metering.usage_input import DAY_US, UsageInput, period_of, period_of_day
 
 KIND: Final = "usage"
 _UNKNOWN: Final = "unknown_wallet"
@@ -74,12 +79,15 @@ class UsageBatch:
             *(row_lock("usage_producer", merchant_id, mode, *key) for key in producers),
             *(row_lock("usage_rollup", merchant_id, mode, wallet, self.day, *rest) for wallet, *rest in rollups),
             *(row_lock("hold", merchant_id, hold) for hold in holds),
+            row_lock("statement_close", merchant_id, mode, period_of_day(self.day)),
         ]
 
     def decide(self, view: View, changes: Changes) -> dict[str, Any]:
-        """Return ``{"results": [...], "wallets": {...}}``. Raises DayTurned."""
+        """Return ``{"results": [...], "wallets": {...}}``. Raises DayTurned, Busy."""
         if view.now_us // DAY_US != self.day:
             raise DayTurned
+        if view.one("statement_close", self.merchant_id, self.mode, period_of_day(self.day)) is not None:
+            raise Busy("period_is_closed", "this month is closed already: the server's clock has gone back")
         return _Deciding(self, view, changes).run()
 
 
@@ -94,12 +102,16 @@ class _Deciding:
         self.purses: dict[str, Purse | None] = {}
         self.next: dict[tuple[str, int], int] = {}
         self.rollups: dict[tuple[str, str, str], list[Any]] = {}
+        self.captures: dict[str, int] = {}
+        """By the hold that is to be captured: USD/9."""
         self.period_now = period_of(view.now_us)
 
     def run(self) -> dict[str, Any]:
         one = self.one
         results = [one(rated) for rated in self.batch.events]
         self.changes.inserts.extend([("usage_event", row) for row in self.own.values()])
+        for hold_id, units in self.captures.items():
+            self._capture(hold_id, units)
         for purse in self.purses.values():
             if purse is not None:
                 purse.write(self.changes, kind=KIND, fact=self.view.flush_id, merge=True)
@@ -173,12 +185,48 @@ class _Deciding:
         units, remainder = charge(purse.rating_remainder, rated.cost)
         if units > CHARGE_UNITS_MAX:
             return 0, "amount_too_large"
+        if event.hold is None:
+            try:
+                purse.charge(units)
+            except Refusal as refusal:
+                return 0, refusal.code
+        else:
+            reason = self._charge_hold(event.hold, purse, units)
+            if reason:
+                return 0, reason
+        purse.rating_remainder = remainder
+        return units, ""
+
+    def _charge_hold(self, hold_id: str, purse: Purse, units: int) -> str:
+        """Charge to a hold (when all events are known), or beside one that ended before; return why not."""
+        hold = self.view.one("hold", self.batch.merchant_id, hold_id)
+        if hold is None or hold["wallet_id"] != purse.wallet["id"] or hold["mode"] != self.batch.mode:
+            return "unknown_hold"
+        if hold["status"] in {"open", "expired"}:
+            self.captures[hold_id] = self.captures.get(hold_id, 0) + units
+            return ""
         try:
             purse.charge(units)
         except Refusal as refusal:
-            return 0, refusal.code
-        purse.rating_remainder = remainder
-        return units, ""
+            return refusal.code
+        return ""
+
+    def _capture(self, hold_id: str, units: int) -> None:
+        """End a hold with what its events cost; what it set aside and they did not use is given back."""
+        now_us = self.view.now_us
+        hold = self.view.one("hold", self.batch.merchant_id, hold_id)
+        assert hold is not None, "it was found before"
+        purse = self.purses[hold["wallet_id"]]
+        assert purse is not None, "its wallet was charged"
+        if hold["status"] == "open" and hold["expires_us"] > now_us:
+            charged = purse.capture(Allocation.of(hold), units)
+        else:
+            if hold["status"] == "open":
+                purse.release(Allocation.of(hold))
+            charged = purse.charge(units, must=True)
+        ended = {"status": "captured", "captured_units": units, "allocations": "[]", "updated_us": now_us}
+        answer = orjson.dumps(captured_shown({**hold, **ended}, charged)).decode()
+        self.changes.update("hold", (hold["merchant_id"], hold_id), **ended, answer=answer)
 
     def _purse(self, wallet_id: str) -> Purse | None:
         try:

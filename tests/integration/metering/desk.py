@@ -21,6 +21,7 @@ from sqlalchemy import select
 
 from orchestrator.access import Access
 from orchestrator.api import prices as prices_api
+from orchestrator.api import statements as statements_api
 from orchestrator.api import usage as usage_api
 from orchestrator.api.app import build_app
 from orchestrator.clock import from_us
@@ -32,6 +33,7 @@ from orchestrator.ids import new_id
 from orchestrator.ledger.check import check
 from orchestrator.metering.price_book import NewVersion, PriceBook, Version
 from orchestrator.metering.price_content import Content, model_prices
+from orchestrator.metering.rerating import Reratings
 from orchestrator.metering.usage import Metering
 from orchestrator.payments.customers import CustomerRef
 from orchestrator.payments.wallets import ensure_wallet
@@ -52,6 +54,7 @@ class DeskServices:
     access: Access
     prices: PriceBook
     metering: Metering
+    reratings: Reratings
     secrets: TestSecrets = field(default_factory=TestSecrets)
 
 
@@ -120,13 +123,15 @@ class Desk:
     async def paid(self, wallet: str) -> int:
         """What the wallet's paid part holds, USD/9."""
         accounts = await self.rows("account")
-        return -sum(row["balance"] for row in accounts if row["subject"] == wallet and row["code"] == "wallet:paid")
+        return -sum(
+            int(row["balance"]) for row in accounts if row["subject"] == wallet and row["code"] == "wallet:paid"
+        )
 
     async def charged(self, wallet: str) -> int:
         """What the journal's usage entries took from a wallet, USD/9."""
         usage = {row["sequence"] for row in await self.rows("journal_entry") if row["kind"] == "usage"}
         lines = await self.rows("posting")
-        return sum(row["units"] for row in lines if row["sequence"] in usage and row["subject"] == wallet)
+        return sum(int(row["units"]) for row in lines if row["sequence"] in usage and row["subject"] == wallet)
 
     async def assert_sound(self) -> None:
         """The books hold, and every wallet's events add up to its journal and its roll-ups, to the last remainder."""
@@ -152,8 +157,9 @@ async def opened_desk(
         clock.ahead_us = at_us - clock.now_us()
     writer, reads = Writer(backend or backend_for(url), clock), Reads(url)
     prices = PriceBook(writer, reads, clock, lead_s=0)
-    services = DeskServices(writer, reads, clock, Access(writer, reads), prices, Metering(writer, prices, clock))
-    endpoints = (usage_api.ENDPOINTS, prices_api.ENDPOINTS)
+    services = DeskServices(writer, reads, clock, Access(writer, reads), prices, Metering(writer, prices, clock),
+                            Reratings(writer, reads, prices))  # fmt: skip
+    endpoints = (usage_api.ENDPOINTS, prices_api.ENDPOINTS, statements_api.ENDPOINTS)
     runner = web.AppRunner(build_app(services, None, endpoints), shutdown_timeout=1, access_log=None)
     await writer.open()
     await runner.setup()
