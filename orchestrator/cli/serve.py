@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command("demo")(demo)
     database = typer.Typer(help="The database's schema.", no_args_is_help=True)
     database.command("upgrade")(upgrade)
+    database.command("roles")(roles)
     app.add_typer(database, name="db")
 
 
@@ -74,3 +75,36 @@ def upgrade(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False)
         print_json({"revision": current, "head": head, "ok": current == head})
     else:
         print(f"database at revision {current}")
+
+
+def roles(
+    *,
+    print_: Annotated[bool, typer.Option("--print", help="Print the SQL that makes the role, for psql.")] = False,
+    role: Annotated[str, typer.Option(help="What the role is called.")] = "crossrail_app",
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Say whether the service's PostgreSQL role can do no more than add to append-only tables; exit 1 where it can."""
+    from orchestrator.cli.console import settings_of
+    from orchestrator.database.roles import BadRole, rights_too_many, roles_sql
+
+    if print_:
+        try:
+            sql = roles_sql(role)
+        except BadRole as error:
+            raise Failure(str(error), 2) from None
+        if json_:
+            print_json({"role": role, "sql": sql})
+        else:
+            print(sql, end="")
+        return
+    settings, _ = settings_of(config)
+    url = settings.service.database
+    found = [] if url.startswith("sqlite") else run(rights_too_many(url))
+    if json_:
+        print_json({"ok": not found, "rights_too_many": found})
+    else:
+        print("\n".join(found) or "nothing append-only can be changed by this role"
+              + (": SQLite has no roles, triggers refuse it" if url.startswith("sqlite") else ""))  # fmt: skip
+    if found:
+        raise Failure("the service's role may change append-only tables: see crossrail db roles --print")
