@@ -200,11 +200,17 @@ class Settings(_Part):
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> tuple[Settings, Document]:
     """Read and check a configuration. Raises ConfigInvalid with every problem's line and column."""
-    document = _with_environment(load_document(path), os.environ if environment is None else environment)
-    return check(Settings, document), document
+    document = with_environment(load_document(path), os.environ if environment is None else environment)
+    return checked(document), document
 
 
-def _with_environment(document: Document, environment: Mapping[str, str]) -> Document:
+def checked(document: Document) -> Settings:
+    """Return a configuration that a service can start with. Raises ConfigInvalid."""
+    return check(Settings, document)
+
+
+def with_environment(document: Document, environment: Mapping[str, str]) -> Document:
+    """Fill in ``${NAME}``. Raises ConfigInvalid where a name is not there and has no default."""
     problems: list[Problem] = []
 
     def fill(value: Any, trail: tuple[str | int, ...]) -> Any:

@@ -61,10 +61,8 @@ def load_ruleset(document: Document, catalogue: Catalogue, *, today: date, prefi
         rail_choices=choices,
         pricing=tuple(Pricing(entry.corridor, entry.spread_bps, entry.method) for entry in block.pricing),
         warnings=(),
-        match=RuleIndex([rule.conditions for rule in rules]).match,
-        evaluate_rules=compile_rules([rule.conditions for rule in rules]) if len(rules) <= OUTCOMES_MAX else None,
-        evaluate_choices=compile_rules([choice.conditions for choice in choices]),
     )
+    ruleset = compiled(ruleset)
     problems = [
         document.problem((*prefix, "rules", failure.rule, "tests", failure.test, "expect"), failure.message)
         for failure in failed_tests(block, ruleset, catalogue)
@@ -72,6 +70,17 @@ def load_ruleset(document: Document, catalogue: Catalogue, *, today: date, prefi
     if problems:
         raise ConfigInvalid(_in_order(problems))
     return replace(ruleset, warnings=tuple(_expired(document, block, prefix, today)))
+
+
+def compiled(ruleset: Ruleset) -> Ruleset:
+    """Return a ruleset that can decide, from its rules."""
+    conditions = [rule.conditions for rule in ruleset.rules]
+    return replace(
+        ruleset,
+        match=RuleIndex(conditions).match,
+        evaluate_rules=compile_rules(conditions) if len(conditions) <= OUTCOMES_MAX else None,
+        evaluate_choices=compile_rules([choice.conditions for choice in ruleset.rail_choices]),
+    )
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:

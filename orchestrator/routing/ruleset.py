@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
-from typing import Final, Literal
+from typing import Any, Final, Literal, Never
 
 from orchestrator.config_source import Problem
 from orchestrator.routing.compiled import MATCHED, Evaluate
@@ -81,6 +81,10 @@ class Pricing:
     method: str | None
 
 
+def _not_compiled(_facts: RoutingFacts, _methods: frozenset[str]) -> Never:
+    raise AssertionError("this ruleset was not compiled: load.compiled(ruleset)")
+
+
 @dataclass(frozen=True, slots=True)
 class Ruleset:
     hash: str
@@ -93,11 +97,21 @@ class Ruleset:
     rail_choices: tuple[RailChoice, ...]
     pricing: tuple[Pricing, ...]
     warnings: tuple[Problem, ...]
-    match: Match = field(compare=False, repr=False)
+    match: Match = field(default=_not_compiled, compare=False, repr=False)
     """The first rule that matches: what every decision asks, whatever the number of rules."""
-    evaluate_rules: Evaluate | None = field(compare=False, repr=False)
+    evaluate_rules: Evaluate | None = field(default=None, compare=False, repr=False)
     """The outcome of every rule; None in a set of more than ``OUTCOMES_MAX``, whose outcomes are told when read."""
-    evaluate_choices: Evaluate = field(compare=False, repr=False)
+    evaluate_choices: Evaluate = field(default=_not_compiled, compare=False, repr=False)
+
+    def __getstate__(self) -> list[Any]:
+        """Functions stay at home: whoever receives it says ``load.compiled``."""
+        functions = {"match", "evaluate_rules", "evaluate_choices"}
+        return [None if one.name in functions else getattr(self, one.name) for one in fields(self)]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        for one, value in zip(fields(self), state, strict=True):
+            given = _not_compiled if one.name in {"match", "evaluate_choices"} else value
+            object.__setattr__(self, one.name, given)
 
     def try_rules(self, facts: RoutingFacts, methods: frozenset[str]) -> tuple[int | None, tuple[int, ...] | None]:
         """Return the first rule that matches, and the outcome of every rule where they are few enough to be kept."""
