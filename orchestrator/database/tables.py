@@ -67,6 +67,8 @@ APPEND_ONLY: Final = (
     "usage_event",
     "price_version",
     "statement_close",
+    "ruleset_version",
+    "ruleset_change",
 )
 """Tables whose rows the database itself refuses to change or delete."""
 
@@ -1004,3 +1006,105 @@ class Idempotency(SQLModel, table=True):
     answer: str | None = _text(nullable=True)
     created_us: int = _big()
     touched_us: int = _big()
+
+
+# --- routing rules as versions --------------------------------------------------------------------------------------
+
+
+class RulesetVersion(SQLModel, table=True):
+    """A set of routing rules that was in force or on trial, by the hash of its content. It never changes."""
+
+    __tablename__ = "ruleset_version"
+    __table_args__ = _args()
+    hash: str = _text(primary_key=True)
+    canonical: str = _text()
+    """The ``routing:`` block as JSON in one order; loading it gives the same rules again."""
+    parent: str | None = _text(nullable=True)
+    """What was in force when it came."""
+    author: str = _text()
+    message: str = _text()
+    created_us: int = _big()
+
+
+class RulesetChange(SQLModel, table=True):
+    """What was done to the rules, by whom: the history."""
+
+    __tablename__ = "ruleset_change"
+    __table_args__ = _args()
+    number: int = _big(primary_key=True)
+    kind: str = _text()
+    """file | apply | rollback | trial | promote | stop | guard"""
+    hash: str = _text()
+    """In force afterwards; of a trial: the draft."""
+    previous: str | None = _text(nullable=True)
+    author: str = _text()
+    message: str = _text()
+    created_us: int = _big()
+
+
+class RulesetState(SQLModel, table=True):
+    """One row: which rules are in force."""
+
+    __tablename__ = "ruleset_state"
+    __table_args__ = _args()
+    id: str = _text(primary_key=True)
+    active_hash: str = _text()
+    file_hash: str = _text()
+    """The rules of config.yaml when this was decided: another file later is a new decision, the same one is not."""
+    changes: int = _big()
+    trial: int | None = _big(nullable=True)
+    """The trial that runs."""
+    updated_us: int = _big()
+
+
+class RulesetTrial(SQLModel, table=True):
+    """A draft that decides for a part of the customers (canary), or beside the rules in force for nobody (shadow)."""
+
+    __tablename__ = "ruleset_trial"
+    __table_args__ = _args()
+    number: int = _big(primary_key=True)
+    kind: str = _text()
+    """canary | shadow"""
+    hash: str = _text()
+    base_hash: str = _text()
+    percent: int = _big()
+    guards: str = _text()
+    status: str = _text()
+    """running | promoted | rolled_back | stopped"""
+    reason: str = _text()
+    figures: str = _text()
+    """JSON: what the guards saw last, or what the shadow counted."""
+    author: str = _text()
+    message: str = _text()
+    started_us: int = _big()
+    ended_us: int | None = _big(nullable=True)
+
+
+class MerchantRules(SQLModel, table=True):
+    """A merchant's own rules, which refine the platform's. The newest number holds; older ones are its history."""
+
+    __tablename__ = "merchant_rules"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    hash: str = _text()
+    body: str = _text()
+    """JSON; an empty list of rules takes the overlay away."""
+    author: str = _text()
+    created_us: int = _big()
+
+
+class RateHistory(SQLModel, table=True):
+    """Every agreed mid rate as it was first seen: what quotes are checked against, and the chart."""
+
+    __tablename__ = "rate_history"
+    __table_args__ = _args()
+    base: str = _text(primary_key=True)
+    quote: str = _text(primary_key=True)
+    as_of_us: int = _big(primary_key=True)
+    rate: str = _text()
+    """An exact fraction: ``5409/1000``."""
+    sources: str = _text()
+    """JSON: names of the sources that agreed, the winner first."""
+    seen_us: int = _big()

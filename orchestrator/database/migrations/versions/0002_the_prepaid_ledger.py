@@ -142,6 +142,18 @@ def upgrade() -> None:
         batch_op.create_index("mandate_wallet", ["merchant_id", "wallet_id"], unique=False)
 
     op.create_table(
+        "merchant_rules",
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("merchant_id", "mode", "number"),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "payout",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
@@ -190,6 +202,17 @@ def upgrade() -> None:
         batch_op.create_index("price_version_effective", ["merchant_id", "mode", "effective_us"], unique=False)
 
     op.create_table(
+        "rate_history",
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("quote", sa.Text(), nullable=False),
+        sa.Column("as_of_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("rate", sa.Text(), nullable=False),
+        sa.Column("sources", sa.Text(), nullable=False),
+        sa.Column("seen_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("base", "quote", "as_of_us"),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "rerating",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
@@ -201,6 +224,58 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.PrimaryKeyConstraint("merchant_id", "id"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "ruleset_change",
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("previous", sa.Text(), nullable=True),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "ruleset_state",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("active_hash", sa.Text(), nullable=False),
+        sa.Column("file_hash", sa.Text(), nullable=False),
+        sa.Column("changes", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("trial", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("updated_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "ruleset_trial",
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("base_hash", sa.Text(), nullable=False),
+        sa.Column("percent", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("guards", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("figures", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("started_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("ended_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.PrimaryKeyConstraint("number"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "ruleset_version",
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("canonical", sa.Text(), nullable=False),
+        sa.Column("parent", sa.Text(), nullable=True),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("hash"),
         sqlite_strict=True,
     )
     op.create_table(
@@ -450,7 +525,7 @@ def upgrade() -> None:
             sa.Column("low_told_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True)
         )
 
-    guard(("seal", "usage_event", "price_version", "statement_close"))
+    guard(("seal", "usage_event", "price_version", "statement_close", "ruleset_version", "ruleset_change"))
 
 
 def downgrade() -> None:
