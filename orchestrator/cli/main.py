@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from orchestrator.cli import data, doctor, people, rails_and_rates, rules, serve
+from orchestrator.cli import data, doctor, payouts, people, rails_and_rates, rules, serve, signer
 from orchestrator.cli.console import Failure
 
 app = typer.Typer(
@@ -20,8 +20,10 @@ serve.register(app)
 rules.register(app)
 rails_and_rates.register(app)
 data.register(app)
+payouts.register(app)
 people.register(app)
 doctor.register(app)
+signer.register(app)
 
 
 def main() -> None:
