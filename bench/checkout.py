@@ -6,20 +6,18 @@ run, in turns; every request names one of 5,000 customers in six countries. Answ
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.result import Result
+from bench.serving import post, process, serving
 from orchestrator.cli.demo import free_ports
 from tests.support.postgres import start_postgres
 
@@ -28,7 +26,6 @@ ROUNDS = 3
 CONNECTIONS = 32
 GOAL = 0.3
 LOAD = Path(__file__).with_name("load")
-CONFIG = Path(__file__).parents[1] / "config.yaml"
 
 
 def run() -> list[Result]:
@@ -49,7 +46,6 @@ def run() -> list[Result]:
 
 
 def _measure(wrk: str, name: str, database: str, room: Path) -> Result:
-    room.mkdir()
     with _bare() as reference, _crossrail(database, room) as (full, key):
         _shoot(wrk, full, key, 1)  # warm: imports, plans, key cache
         rates: dict[str, list[float]] = {"bare": [], "full": []}
@@ -75,42 +71,13 @@ def _shoot(wrk: str, url: str, key: str, seconds: int) -> float:
 @contextmanager
 def _bare() -> Iterator[str]:
     port = free_ports()
-    with _process([sys.executable, "-m", "bench.load.bare", str(port)], {}, "up"):
+    with process([sys.executable, "-m", "bench.load.bare", str(port)], {}, "up"):
         yield f"http://127.0.0.1:{port}/v1/checkout/sessions"
 
 
 @contextmanager
 def _crossrail(database: str, room: Path) -> Iterator[tuple[str, str]]:
-    port = free_ports()
-    environment = {"CROSSRAIL_DATABASE": database, "CROSSRAIL_STATE": str(room), "CROSSRAIL_LOG": "error"}
-    crossrail = str(Path(sys.executable).with_name("crossrail"))
-    with _process(
-        [crossrail, "serve", "--api-only", "-c", str(CONFIG), "-p", str(port)], environment, "crossrail listens"
-    ):
-        note = json.loads((room / "service.json").read_text())
-        merchant = _post(f"{note['url']}/v1/merchants", note["admin_token"], {"name": "bench"})
-        key = _post(f"{note['url']}/v1/keys", note["admin_token"], {"merchant": merchant["id"], "mode": "test"})
+    with serving(database, room) as note:
+        merchant = post(f"{note['url']}/v1/merchants", note["admin_token"], {"name": "bench"})
+        key = post(f"{note['url']}/v1/keys", note["admin_token"], {"merchant": merchant["id"], "mode": "test"})
         yield f"{note['url']}/v1/checkout/sessions", key["secret"]
-
-
-def _post(url: str, token: str, body: dict[str, str]) -> dict[str, str]:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
-    with urllib.request.urlopen(request, timeout=10) as response:
-        answer: dict[str, str] = json.load(response)
-        return answer
-
-
-@contextmanager
-def _process(command: list[str], environment: dict[str, str], ready: str) -> Iterator[None]:
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment) as process:
-        try:
-            assert process.stdout is not None
-            deadline = time.monotonic() + 60
-            while ready not in (line := process.stdout.readline()):
-                if not line or time.monotonic() > deadline:
-                    raise SystemExit(f"{command[0]} did not start")
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=20)

@@ -1,4 +1,4 @@
-"""A whole service in a process of its own, for benchmarks that call it over HTTP."""
+"""Processes that benchmarks call over HTTP: a whole service, or anything that says when it is up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,34 @@ START_S = 60
 def serving(database: str, room: Path) -> Iterator[dict[str, Any]]:
     """Run ``crossrail serve --api-only`` over a database; give its note: ``url``, ``admin_token``, ``pid``."""
     room.mkdir()
-    environment = os.environ | {"CROSSRAIL_DATABASE": database, "CROSSRAIL_STATE": str(room), "CROSSRAIL_LOG": "error"}
+    environment = {"CROSSRAIL_DATABASE": database, "CROSSRAIL_STATE": str(room), "CROSSRAIL_LOG": "error"}
     crossrail = str(Path(sys.executable).with_name("crossrail"))
     command = [crossrail, "serve", "--api-only", "-c", str(CONFIG), "-p", str(free_ports())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with process(command, environment, "crossrail listens"):
+        note: dict[str, Any] = json.loads((room / "service.json").read_text("utf-8"))
+        yield note
+
+
+@contextmanager
+def process(command: Sequence[str], environment: Mapping[str, str], ready: str) -> Iterator[None]:
+    """Run a program that prints a line with ``ready`` in it; end it afterwards."""
+    whole = os.environ | environment
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=whole) as running:
         try:
-            assert process.stdout is not None
+            assert running.stdout is not None
             deadline = time.monotonic() + START_S
-            while "crossrail listens" not in (line := process.stdout.readline()):
+            while ready not in (line := running.stdout.readline()):
                 if not line or time.monotonic() > deadline:
-                    raise SystemExit("the service did not start")
-            note: dict[str, Any] = json.loads((room / "service.json").read_text("utf-8"))
-            yield note
+                    raise SystemExit(f"{command[0]} did not start")
+            yield
         finally:
-            process.terminate()
-            process.wait(timeout=20)
+            running.terminate()
+            running.wait(timeout=20)
+
+
+def post(url: str, token: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
+    with urllib.request.urlopen(request, timeout=10) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
