@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from orchestrator.ledger.chart import Account
 from tests.integration.ledger_proof.books import USD, Books, opened_books
 from tests.support.world import CONFIG
 
@@ -97,3 +98,25 @@ async def test_a_rebuild_does_not_trust_postings_that_were_tampered_with(sqlite_
     done = await crossrail.run("ledger", "rebuild", "--apply")
     assert (done.returncode, "the postings themselves are in doubt" in done.stderr) == (1, True)
     assert len((await crossrail.json(1, "ledger", "rebuild"))["differences"]) == 2
+
+
+async def test_a_payout_is_asked_for_by_command_and_not_approved_by_it(sqlite_url: str, tmp_path: Path) -> None:
+    crossrail = Crossrail(sqlite_url, tmp_path)
+    async with opened_books(sqlite_url) as books:
+        await books.merchant()
+        await books.move(100 * USD, Account.MERCHANT_AVAILABLE)
+        await books.ask(30 * USD)
+    terms = await crossrail.json(0, "payouts", "terms", "mer_1", "--tier", "trusted", "--to", "iban=DE02")
+    assert (terms["risk_tier"], terms["destination"]) == ("trusted", {"iban": "DE02"})
+    asked = await crossrail.json(0, "payouts", "request", "mer_1", "--amount", "70.00", "--mode", "test")
+    assert (asked["status"], asked["requested_by"]) == ("requested", "admin_token")
+    refused = await crossrail.run("payouts", "approve", asked["id"])
+    assert (refused.returncode, "payout_needs_a_second_person" in refused.stderr) == (1, True), refused.stderr
+    changed = await crossrail.run("payouts", "approve", "po_1")
+    assert (changed.returncode, "payout_destination_changed" in changed.stderr) == (1, True), changed.stderr
+    failed = await crossrail.json(0, "payouts", "fail", "po_1", "destination changed")
+    assert failed["status"] == "canceled"
+    listed = await crossrail.run("payouts", "list", "--status", "requested")
+    assert "70.00 USD" in listed.stdout
+    assert "po_1" not in listed.stdout
+    assert (await crossrail.run("payouts", "terms", "mer_1", "--to", "nonsense")).returncode == 2
