@@ -160,7 +160,11 @@ class _Scene:
         order, mandate = self.order, self._mandate()
         claimed = order["session_id"] is not None
         if mandate is None or not order["enabled"] or not self._wallet_is_active() or not self._is_low():
-            return self._let_go(self.now_us) if claimed else {"act": "none"}
+            if claimed:
+                return self._let_go(self.now_us)
+            if mandate is None:  # else it would be looked at in every round
+                self._update(next_try_us=self.now_us + RETRY_US)
+            return {"act": "none"}
         today = self.now_us // DAY_US
         spent = order["day_units"] if order["day"] == today else 0
         if claimed and order["day"] == today:
