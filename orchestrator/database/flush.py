@@ -18,11 +18,13 @@ from orchestrator.database.statements import Insert, Select, Statement, Update
 from orchestrator.database.unit import (
     Applied,
     Changes,
+    Claim,
     Entry,
     EntryRefused,
     Key,
     Lock,
     NotLocked,
+    NotOwner,
     OutgoingEvent,
     Row,
     RowExists,
@@ -42,15 +44,33 @@ Result: TypeAlias = Applied | Exception
 Steps: TypeAlias = Generator[Statement, list[Row], list[Result]]
 
 
-def run(units: Sequence[Unit], now_us: int) -> Steps:
-    """Yield the statements of one transaction; return one result per unit, in order."""
+def run(units: Sequence[Unit], now_us: int, claims: Sequence[Claim | None] = ()) -> Steps:
+    """Yield the statements of one transaction; return one result per unit, in order.
+
+    ``claims`` (one per unit, or none at all): a unit whose claim is over by now is not executed; its result is NotOwner.
+    """
     flush = _Flush(now_us)
-    yield from flush.lock(_all_locks(units))
-    results = [flush.execute(unit) for unit in units]
+    lost = yield from _lost(claims)
+    absent = {number for number, claim in enumerate(claims) if claim in lost} if lost else set()
+    yield from flush.lock(_all_locks([unit for number, unit in enumerate(units) if number not in absent]))
+    results = [
+        NotOwner(f"group {claims[number]}") if number in absent else flush.execute(unit)
+        for number, unit in enumerate(units)
+    ]
     yield from flush.lock(flush.unlocked_accounts())
     yield from flush.lock(flush.shards())
     yield from flush.statements()
     return results
+
+
+def _lost(claims: Sequence[Claim | None]) -> Generator[Statement, list[Row], set[Claim | None]]:
+    """Read the leases under a lock that keeps them until the commit; return the claims that are over."""
+    wanted = {claim for claim in claims if claim is not None}
+    if not wanted:
+        return set()
+    rows = yield Select("writer_lease", ("group_id",), sorted({(claim.group,) for claim in wanted}), share=True)
+    epochs = {row["group_id"]: row["epoch"] for row in rows}
+    return {claim for claim in wanted if epochs.get(claim.group) != claim.epoch}
 
 
 def _all_locks(units: Sequence[Unit]) -> set[Lock]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import asyncpg
 
 STATEMENT_TIMEOUT_S = 30
+PAUSE_S_MAX = 10.0
+"""A process that stops in the middle of a flush (SIGSTOP, a frozen machine) holds its locks so long; then the server rolls
+it back and the others go on."""
 REPLAN_EVERY = 1024
 COPY_ROWS_MIN = 8
 """Rows from which COPY is cheaper than an INSERT of arrays, on both sides."""
@@ -34,8 +37,9 @@ class CommitUnclear(Exception):
 class PostgresBackend:
     """Drives a flush on one connection of its own."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, pause_s_max: float = PAUSE_S_MAX) -> None:
         self._dsn = dsn
+        self._pause_s_max = pause_s_max
         self._connection: asyncpg.Connection[Any] | None = None
         self._transactions = 0
         self._memory = _Memory({})
@@ -61,6 +65,7 @@ class PostgresBackend:
                     "enable_hashjoin": "off",
                     "enable_mergejoin": "off",
                     "jit": "off",
+                    "idle_in_transaction_session_timeout": str(int(self._pause_s_max * 1000)),
                     "application_name": "crossrail-writer",
                 },
             )
@@ -192,7 +197,7 @@ async def _drive(connection: asyncpg.Connection[Any], steps: Steps, memory: _Mem
         await _write(connection, writes, memory)
         writes = []
         arrays = [[key[position] for key in statement.values] for position in range(len(statement.columns))]
-        found = await connection.fetch(select_sql(statement.table, statement.columns), *arrays)
+        found = await connection.fetch(select_sql(statement.table, statement.columns, share=statement.share), *arrays)
         answer = [dict(record) for record in found]
 
 

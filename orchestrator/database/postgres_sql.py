@@ -23,13 +23,13 @@ def arrays_of(write: Write) -> list[list[Any]]:
 
 
 @cache
-def select_sql(table: str, columns: tuple[str, ...]) -> str:
+def select_sql(table: str, columns: tuple[str, ...], *, share: bool) -> str:
     aliases = ",".join(f"k_{name}" for name in columns)
     match = " AND ".join(f"t.{name}=k.k_{name}" for name in columns)
     names = ",".join(f"t.{name}" for name in COLUMNS[table])
     order = ",".join(f"t.{name}" for name in PRIMARY_KEYS[table])
     # A row that nobody may change needs no lock; and a role that may not change it (``db roles``) may not lock it.
-    lock = "" if table in APPEND_ONLY else " FOR UPDATE OF t"
+    lock = "" if table in APPEND_ONLY else f" FOR {'SHARE' if share else 'UPDATE'} OF t"
     return (
         f"SELECT {names} FROM unnest({_arrays(table, columns, 1)}) AS k({aliases}) "  # noqa: S608  # names of our own schema
         f"JOIN {table} t ON {match} ORDER BY {order}{lock}"

@@ -16,6 +16,8 @@ class Select:
     table: str
     columns: tuple[str, ...]
     values: Sequence[Key]
+    share: bool = False
+    """Keep others from changing the rows; several may hold them so."""
 
 
 @dataclass(frozen=True, slots=True)

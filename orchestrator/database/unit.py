@@ -50,6 +50,17 @@ def account_lock(merchant_id: str, mode: str, code: str, subject: str, asset: st
     return row_lock("account", merchant_id, mode, code, subject, asset)
 
 
+class Claim(NamedTuple):
+    """A process's belief that it owns a group of merchants; checked inside the flush. See ``ownership``."""
+
+    group: int
+    epoch: int
+
+
+class NotOwner(Exception):
+    """The group has another owner by now. Nothing was written: whoever asked goes there."""
+
+
 class Line(NamedTuple):
     """One posting: debit positive, credit negative, in units of ``asset``."""
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import structlog
 from prometheus_client import Counter as Count
@@ -19,9 +21,10 @@ from prometheus_client import Histogram
 from orchestrator.clock import Clock
 from orchestrator.database import flush
 from orchestrator.database.flush import Result, Steps
+from orchestrator.database.ownership import Ownership
 from orchestrator.database.postgres_backend import CommitUnclear, PostgresBackend
 from orchestrator.database.sqlite_backend import SqliteBackend
-from orchestrator.database.unit import Applied, Unit
+from orchestrator.database.unit import Applied, Claim, NotOwner, Unit
 from orchestrator.errors import Busy
 
 FLUSH_UNITS_MAX = 1000
@@ -33,6 +36,23 @@ _flushes = Count("crossrail_writer_flushes", "Transactions of the writer", ["res
 _units = Count("crossrail_writer_units", "Units by result", ["result"])
 _UNITS_BY_WORD = {word: _units.labels(word) for word in ("applied", "duplicate", "refused")}
 _sizes = Histogram("crossrail_writer_flush_units", "Units in one flush", buckets=(1, 2, 5, 10, 50, 100, 500, 1000))
+
+
+@dataclass(slots=True)
+class Forwardable:
+    """A request that may be sent to another process as long as nothing of it was written here."""
+
+    written: bool = False
+
+
+FORWARDABLE: ContextVar[Forwardable | None] = ContextVar("forwardable", default=None)
+"""Set by who can forward: ``submit`` then raises NotOwner. Everybody else's units run here, by row locks alone."""
+
+
+class _Waiting(NamedTuple):
+    unit: Unit
+    future: asyncio.Future[Applied]
+    claim: Claim | None
 
 
 class Backend(Protocol):
@@ -55,10 +75,11 @@ def backend_for(url: str) -> Backend:
 class Writer:
     """Queue, flush, answer. One per process; correct with several on PostgreSQL because rows are locked."""
 
-    def __init__(self, backend: Backend, clock: Clock) -> None:
+    def __init__(self, backend: Backend, clock: Clock, ownership: Ownership | None = None) -> None:
         self._backend = backend
         self._clock = clock
-        self._queue: deque[tuple[Unit, asyncio.Future[Applied]]] = deque()
+        self._ownership = ownership
+        self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -80,12 +101,28 @@ class Writer:
     async def submit(self, unit: Unit) -> Applied:
         """Execute one unit; return after its commit. Raises what ``decide`` raised, or Busy when the queue is full.
 
-        A caller that is cancelled gives up its answer, not the unit.
+        A caller that is cancelled gives up its answer, not the unit. Raises NotOwner inside a ``Forwardable`` request.
         """
+        if self._ownership is None:
+            return await self._enqueue(unit, None)
+        claim, request = self._ownership.claim(unit.merchant_id), FORWARDABLE.get()
+        try:
+            applied = await self._enqueue(unit, claim)
+        except NotOwner:
+            assert claim is not None, "only a claim can be over"
+            self._ownership.lost(claim)
+            if request is not None and not request.written:
+                raise
+            applied = await self._enqueue(unit, None)
+        if request is not None:
+            request.written = True
+        return applied
+
+    async def _enqueue(self, unit: Unit, claim: Claim | None) -> Applied:
         if self._closing or len(self._queue) >= QUEUE_UNITS_MAX:
             raise Busy("writer_queue_full", "too many writes are waiting; nothing was written: try again in a second")
         future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-        self._queue.append((unit, future))
+        self._queue.append(_Waiting(unit, future, claim))
         self._wake.set()
         return await future
 
@@ -99,28 +136,32 @@ class Writer:
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), FLUSH_UNITS_MAX))]
             try:
-                results = await self._flush([unit for unit, _ in batch])
+                results = await self._flush(batch)
             except Exception as error:  # noqa: BLE001  # the loop must live on; every caller gets the error
                 _log.exception("flush_failed", units=len(batch))
                 results = [error] * len(batch)
             self._answer(batch, results)
 
-    async def _flush(self, units: list[Unit]) -> list[Result]:
-        _sizes.observe(len(units))
+    async def _flush(self, batch: list[_Waiting]) -> list[Result]:
+        _sizes.observe(len(batch))
         try:
-            results = await self._backend.transact(flush.run(units, self._clock.now_us()))
+            results = await self._backend.transact(self._steps(batch))
         except CommitUnclear:
             _flushes.labels("unclear").inc()
-            _log.warning("commit_unclear", units=len(units))
-            return [await self._single(unit, unclear=True) for unit in units]
+            _log.warning("commit_unclear", units=len(batch))
+            return [await self._single(waiting, unclear=True) for waiting in batch]
         except Exception as error:  # noqa: BLE001  # any statement error: which unit it was is found one by one
             _flushes.labels("rolled_back").inc()
-            _log.info("flush_rolled_back", units=len(units), error=type(error).__name__, text=str(error)[:200])
-            return [await self._single(unit) for unit in units]
+            _log.info("flush_rolled_back", units=len(batch), error=type(error).__name__, text=str(error)[:200])
+            return [await self._single(waiting) for waiting in batch]
         _flushes.labels("committed").inc()
         return results
 
-    async def _single(self, unit: Unit, *, unclear: bool = False) -> Result:
+    def _steps(self, batch: Sequence[_Waiting]) -> Steps:
+        claims = [] if self._ownership is None else [waiting.claim for waiting in batch]
+        return flush.run([waiting.unit for waiting in batch], self._clock.now_us(), claims)
+
+    async def _single(self, waiting: _Waiting, *, unclear: bool = False) -> Result:
         """Run one unit in a transaction of its own; again where another process was in the way.
 
         Running a keyed unit again is safe: its key is read first. A unit without a key is not run again once its
@@ -128,22 +169,28 @@ class Writer:
         """
         tried = 0
         while True:
-            if unclear and unit.key is None:
+            if unclear and waiting.unit.key is None:
                 return OutcomeUnclear("the database broke while it committed; read before you decide again")
             tried += 1
             try:
-                return (await self._backend.transact(flush.run([unit], self._clock.now_us())))[0]
+                result = (await self._backend.transact(self._steps([waiting])))[0]
             except CommitUnclear as error:
                 unclear = True
                 failure: Exception = error
             except Exception as error:  # noqa: BLE001  # told to the caller below
                 failure = error
+            else:
+                if isinstance(result, NotOwner) and unclear:
+                    # Its first run may have been committed before the group was lost: only its key can tell.
+                    waiting = waiting._replace(claim=None)
+                    continue
+                return result
             if tried >= SINGLE_TRIES_MAX:
                 return failure
             await asyncio.sleep(0.05 * 2**tried)
 
-    def _answer(self, batch: list[tuple[Unit, asyncio.Future[Applied]]], results: list[Result]) -> None:
-        for (_, future), result in zip(batch, results, strict=True):
+    def _answer(self, batch: Sequence[_Waiting], results: list[Result]) -> None:
+        for (_, future, _), result in zip(batch, results, strict=True):
             if future.cancelled():
                 continue
             if isinstance(result, Applied):
