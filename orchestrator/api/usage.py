@@ -8,8 +8,10 @@ from typing import Any, Final, Literal
 import orjson
 from pydantic import Field
 
+from orchestrator.access import PLATFORM
 from orchestrator.api.endpoint import JSON_TYPE, Answer, Context, Endpoint
 from orchestrator.api.fields import Shown
+from orchestrator.api.keys import Whose
 from orchestrator.api.problems import NotJson
 from orchestrator.metering.rating import TOKEN_TYPES
 from orchestrator.metering.usage import REASONS
@@ -18,6 +20,10 @@ from orchestrator.metering.usage_input import EVENTS_MAX
 from orchestrator.services import Services
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+
+
+class WhoseUsage(Whose):
+    pass
 
 
 class ResultShown(Shown):
@@ -52,12 +58,13 @@ class UsageShown(Shown):
     wallets: dict[str, WalletLeft] = Field(description="By the wallets that were named and are there.")
 
 
-async def take_usage(context: Context[Services]) -> Answer:
+async def take_usage(context: Context[Services], query: WhoseUsage) -> Answer:
+    merchant_id, mode = query.of(context.caller)
     kind = context.request.content_type
     if kind not in {JSON_TYPE, NDJSON, "application/octet-stream"}:
         raise NotJson("content_type_wrong", f"send Content-Type: {JSON_TYPE} or {NDJSON}")
     body = read_ndjson(context.raw) if kind == NDJSON else read_json(context.raw)
-    charged = await context.services.metering.record(context.merchant_id, context.mode, body.events)
+    charged = await context.services.metering.record(merchant_id, mode, body.events)
     results = body.results(charged["results"])
     if kind == NDJSON:
         lines = b"\n".join(map(orjson.dumps, results))
@@ -89,5 +96,5 @@ Reasons of rejections:
 
 ENDPOINTS = (
     Endpoint("POST", "/v1/usage", take_usage, summary="Charge usage events", tag="Usage", raw=True, accepts="*/*",
-             body_bytes_max=BODY_BYTES_MAX, answer=UsageShown, refusals=(400, 413, 415, 422), description=_DESCRIPTION),
+             scopes=("write", PLATFORM), query=WhoseUsage, body_bytes_max=BODY_BYTES_MAX, answer=UsageShown, refusals=(400, 413, 415, 422), description=_DESCRIPTION),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy import select
 
-from orchestrator.cli import books
+from orchestrator.cli import books, statements
 from orchestrator.cli.console import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -32,6 +32,7 @@ LimitOption = Annotated[int, typer.Option(min=1, max=1000, help="How many, newes
 def register(app: typer.Typer) -> None:
     ledger = typer.Typer(help="The books.", no_args_is_help=True)
     books.register(ledger)
+    statements.register(ledger)
     app.add_typer(ledger, name="ledger")
     payments = typer.Typer(help="Payments.", no_args_is_help=True)
     payments.command("list")(payments_list)

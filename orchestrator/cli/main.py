@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from orchestrator.cli import data, doctor, payouts, people, rails_and_rates, rules, serve, signer
+from orchestrator.cli import data, doctor, payouts, people, prices, rails_and_rates, rules, serve, signer, usage
 from orchestrator.cli.console import Failure
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ rails_and_rates.register(app)
 data.register(app)
 payouts.register(app)
 people.register(app)
+usage.register(app)
+prices.register(app)
 doctor.register(app)
 signer.register(app)
 
