@@ -74,6 +74,14 @@ class Unsigned:
     """After it no node takes it any more; None: it never expires (EVM)."""
 
 
+class Prepared(Protocol):
+    """A transaction that lacks its number only."""
+
+    def unsigned(self, nonce: int | None) -> Unsigned:
+        """Return the bytes to sign. Pure: it may be called while the database holds its locks."""
+        ...
+
+
 class Sent(StrEnum):
     """What a node said of bytes that it was sent. Only the chain itself says what became of them."""
 
@@ -147,7 +155,9 @@ class SendsOnChain(Protocol):
         """Estimate what a call costs now. Raises CallWouldFail where the chain says that it cannot succeed."""
         ...
 
-    async def build(self, call: ChainCall, quote: FeeQuote, nonce: int | None) -> Unsigned: ...
+    async def prepare(self, call: ChainCall, quote: FeeQuote) -> Prepared:
+        """Fetch what else the bytes need."""
+        ...
 
     def read_signed(self, signed: bytes, unsigned: bytes) -> str:
         """Return the transaction's id. Raises ValueError where the bytes are not ``unsigned``, signed."""
@@ -176,3 +186,12 @@ class CanSend(Protocol):
 
     @property
     def sender(self) -> SendsOnChain: ...
+
+    @property
+    def operating_address(self) -> bytes:
+        """Return 1/0 of the account xpub: our wallet that pays fees for others, refunds, and settles x402."""
+        ...
+
+    def read_address(self, text: str) -> bytes:
+        """Read an address as people copy it. Raises ValueError."""
+        ...

@@ -6,6 +6,7 @@ import aiohttp
 
 from adapters.base import ChainToken, RailAccount
 from adapters.evm import wire
+from adapters.kit.chain.addresses import operating_address
 from adapters.kit.chain.evm_sender import EvmSender
 from adapters.kit.chain.rail import ChainRail
 from adapters.kit.chain.rpc import NodeRpc
@@ -24,6 +25,13 @@ class EvmRail(ChainRail):
     def sender(self) -> EvmSender:
         """CanSend."""
         return self._sender
+
+    @property
+    def operating_address(self) -> bytes:
+        return operating_address(self._config.options.xpub)
+
+    def read_address(self, text: str) -> bytes:
+        return wire.FAMILY.read_address(text)
 
     def wallet_uri(self, token: ChainToken, recipient: bytes, raw_amount: int) -> str:
         return wire.transfer_uri(token.contract, self._config.options.chain_id, recipient, raw_amount)

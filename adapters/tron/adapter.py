@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 
 from adapters.base import ChainToken, RailAccount
+from adapters.kit.chain.addresses import operating_address
 from adapters.kit.chain.rail import ChainRail
 from adapters.kit.chain.rpc import NodeRpc
 from adapters.kit.chain.tron_sender import TronSender
@@ -24,6 +25,13 @@ class TronRail(ChainRail):
     def sender(self) -> TronSender:
         """CanSend."""
         return self._sender
+
+    @property
+    def operating_address(self) -> bytes:
+        return operating_address(self._config.options.xpub)
+
+    def read_address(self, text: str) -> bytes:
+        return wire.FAMILY.read_address(text)
 
     def wallet_uri(self, token: ChainToken, recipient: bytes, raw_amount: int) -> str:
         del token, raw_amount  # wallets agree on the bare address only; the amount is shown on the page

@@ -913,6 +913,179 @@ class Payout(SQLModel, table=True):
     updated_us: int = _big()
 
 
+# --- money out on chains, and x402 ----------------------------------------------------------------------------------
+
+LIVE_TRANSACTION: Final = "status IN ('built', 'signed', 'sent')"
+LIVE_SWEEP: Final = "status IN ('fueling', 'moving')"
+
+
+class ChainNonce(SQLModel, table=True):
+    """The next number of a sender's transactions, where the chain numbers them. From here, never from a node."""
+
+    __tablename__ = "chain_nonce"
+    __table_args__ = _args()
+    network: str = _text(primary_key=True)
+    sender: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    next_nonce: int = _big()
+    freed: str = _text(server_default="[]")
+    """Numbers below it that were given back unsigned, JSON."""
+
+
+class ChainTransaction(SQLModel, table=True):
+    """A transaction of ours: its bytes are stored before anybody sends them, and never change."""
+
+    __tablename__ = "chain_transaction"
+    __table_args__ = _args(
+        UniqueConstraint("network", "tx_hash"),
+        UniqueConstraint("merchant_id", "subject_id", "purpose", "generation"),
+        Index("chain_transaction_nonce", "network", "sender", "nonce", unique=True,
+              sqlite_where=text("status <> 'void'"), postgresql_where=text("status <> 'void'")),
+        Index("chain_transaction_one", "merchant_id", "subject_id", "purpose", unique=True,
+              sqlite_where=text(LIVE_TRANSACTION), postgresql_where=text(LIVE_TRANSACTION)),
+        Index("chain_transaction_live", "network", "id",
+              sqlite_where=text(LIVE_TRANSACTION), postgresql_where=text(LIVE_TRANSACTION)),
+    )  # fmt: skip
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    network: str = _text()
+    purpose: str = _text()
+    """fuel | sweep | refund | x402"""
+    subject_id: str = _text()
+    """The sweep, refund or attempt that it serves."""
+    generation: int = _big()
+    """Counts what took the place of a transaction that expired."""
+    branch: str = _text()
+    key_index: int = _big()
+    recipient_index: int | None = _big(nullable=True)
+    """The deposit address that is paid, where it is one."""
+    sender: bytes = Field(sa_type=LargeBinary)
+    recipient: bytes = Field(sa_type=LargeBinary)
+    contract: bytes | None = Field(sa_type=LargeBinary, nullable=True)
+    asset: str = _text()
+    units: int = _big()
+    raw_value: str = _text()
+    nonce: int | None = _big(nullable=True)
+    fee_max: str = _text()
+    """Of the coin, raw."""
+    expires_us: int | None = _big(nullable=True)
+    unsigned: bytes = Field(sa_type=LargeBinary)
+    signed: bytes | None = Field(sa_type=LargeBinary, nullable=True)
+    tx_hash: str | None = _text(nullable=True)
+    approvals: str = _text(server_default="[]")
+    status: str = _text()
+    """built | signed | sent | final | failed | expired | void"""
+    note: str = _text(server_default="")
+    """What the signer or a node said last."""
+    block_number: int | None = _big(nullable=True)
+    fee: str | None = _text(nullable=True)
+    """What it cost, of the coin, raw."""
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+class Sweep(SQLModel, table=True):
+    """Tokens on their way from one deposit address to the treasury."""
+
+    __table_args__ = _args(
+        Index("sweep_one", "network", "address", "contract", unique=True,
+              sqlite_where=text(LIVE_SWEEP), postgresql_where=text(LIVE_SWEEP)),
+        Index("sweep_of_address", "network", "address"),
+    )  # fmt: skip
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    network: str = _text()
+    wallet_id: str = _text()
+    address_index: int = _big()
+    address: bytes = Field(sa_type=LargeBinary)
+    contract: bytes = Field(sa_type=LargeBinary)
+    asset: str = _text()
+    units: int = _big()
+    raw_value: str = _text()
+    status: str = _text()
+    """fueling | moving | done | failed"""
+    note: str = _text(server_default="")
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+class RefundAddress(SQLModel, table=True):
+    """An address that a customer proved to be theirs; used only after it has cooled off."""
+
+    __tablename__ = "refund_address"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    wallet_id: str = _text(primary_key=True)
+    family: str = _text(primary_key=True)
+    address: bytes = Field(sa_type=LargeBinary)
+    proof: str = _text()
+    """How it was proven, JSON."""
+    confirmed_us: int = _big()
+
+
+class ChainRefund(SQLModel, table=True):
+    """Tokens on their way back to a customer."""
+
+    __tablename__ = "chain_refund"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    network: str = _text()
+    wallet_id: str = _text()
+    address: bytes = Field(sa_type=LargeBinary)
+    contract: bytes = Field(sa_type=LargeBinary)
+    asset: str = _text()
+    units: int = _big()
+    raw_value: str = _text()
+    status: str = _text()
+    """moving | done | failed"""
+    note: str = _text(server_default="")
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+class Topup(SQLModel, table=True):
+    """What an agent was asked to pay (x402). What it paid is seen by the scanner."""
+
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    wallet_id: str = _text()
+    units: int = _big()
+    offers: str = _text()
+    """The payment requirements as they were offered, JSON."""
+    expires_us: int = _big()
+    created_us: int = _big()
+
+
+class X402Attempt(SQLModel, table=True):
+    """A payer's authorisation; each is settled once, whoever shows it how often."""
+
+    __tablename__ = "x402_attempt"
+    __table_args__ = _args(
+        UniqueConstraint("merchant_id", "id"), Index("x402_attempt_topup", "merchant_id", "topup_id")
+    )
+    network: str = _text(primary_key=True)
+    asset: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    payer: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    nonce: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    merchant_id: str = _text()
+    id: str = _text()
+    mode: str = _text()
+    topup_id: str = _text()
+    payload: str = _text()
+    status: str = _text()
+    """settling | settled | failed"""
+    tx_hash: str | None = _text(nullable=True)
+    reason: str = _text(server_default="")
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
 # --- what we tell the merchant, and what needs a person ---------------------------------------------------------------
 
 

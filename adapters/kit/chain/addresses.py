@@ -54,6 +54,14 @@ class DepositAddresses:
         return keccak(point[1:])[-20:]
 
 
+def operating_address(xpub: str) -> bytes:
+    """Return the 20 raw bytes of ``1/0`` of an account xpub: the wallet that pays fees and refunds, on the change branch."""
+    from coincurve import PublicKey
+
+    child = ExtendedPublicKey.parse(xpub).child(1).child(0)
+    return keccak(PublicKey(child.public_key).format(compressed=False)[1:])[-20:]
+
+
 def show_evm(address: bytes) -> str:
     """Return EIP-55."""
     from eth_utils.address import to_checksum_address

@@ -6,6 +6,7 @@ Sources: https://ethereum.github.io/execution-apis/, https://eips.ethereum.org/E
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from adapters.base import ChainScanFailed, RailError
@@ -21,6 +22,7 @@ from adapters.sending import (
     ChainReceipt,
     FeeQuote,
     MovedToken,
+    Prepared,
     SendAnswer,
     SendFailed,
     Sent,
@@ -79,13 +81,9 @@ class EvmSender:
         price = base * FEE_HEADROOM + tip
         return FeeQuote(expected=expected * (base + tip), maximum=gas * price, gas=gas, price=price, tip=tip)
 
-    async def build(self, call: ChainCall, quote: FeeQuote, nonce: int | None) -> Unsigned:
-        """Return the bytes to sign. No network."""
-        assert nonce is not None, "a transaction of an EVM chain has a nonce"
-        transaction = EvmTransaction.of(
-            call, chain_id=self._chain_id, nonce=nonce, tip=quote.tip, fee=quote.price, gas=quote.gas
-        )
-        return Unsigned(transaction.unsigned(), None)
+    async def prepare(self, call: ChainCall, quote: FeeQuote) -> Prepared:
+        """Return what lacks its nonce. No network."""
+        return _Numbered(self._chain_id, call, quote)
 
     def read_signed(self, signed: bytes, unsigned: bytes) -> str:
         """Raises ValueError."""
@@ -169,6 +167,21 @@ class EvmSender:
         except ChainScanFailed as failed:
             return SendAnswer(Sent.UNCLEAR, str(failed)[:200])
         return SendAnswer(Sent.TAKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    chain_id: int
+    call: ChainCall
+    quote: FeeQuote
+
+    def unsigned(self, nonce: int | None) -> Unsigned:
+        assert nonce is not None, "a transaction of an EVM chain has a nonce"
+        fees = self.quote
+        made = EvmTransaction.of(
+            self.call, chain_id=self.chain_id, nonce=nonce, tip=fees.tip, fee=fees.price, gas=fees.gas
+        )
+        return Unsigned(made.unsigned(), None)
 
 
 def _hex(value: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
@@ -24,6 +25,7 @@ from adapters.sending import (
     ChainReceipt,
     FeeQuote,
     MovedToken,
+    Prepared,
     SendAnswer,
     SendFailed,
     Sent,
@@ -93,9 +95,8 @@ class TronSender:
             gas=energy, price=price,
         )  # fmt: skip
 
-    async def build(self, call: ChainCall, quote: FeeQuote, nonce: int | None) -> Unsigned:
-        """Raises SendFailed."""
-        del nonce
+    async def prepare(self, call: ChainCall, quote: FeeQuote) -> Prepared:
+        """Return bytes that refer to the newest solid block. Raises SendFailed."""
         solid = await self._ask("walletsolidity/getnowblock")
         head_ms = _block_ms(await self._ask("wallet/getnowblock"))
         try:
@@ -106,7 +107,7 @@ class TronSender:
         transaction = TronTransaction(
             block_id[6:8], block_id[8:16], expiration_ms, head_ms, quote.gas * quote.price, call
         )
-        return Unsigned(transaction.unsigned(), expiration_ms * 1000)
+        return _Finished(Unsigned(transaction.unsigned(), expiration_ms * 1000))
 
     def read_signed(self, signed: bytes, unsigned: bytes) -> str:
         """Raises ValueError."""
@@ -196,6 +197,15 @@ class TronSender:
         if code == "DUP_TRANSACTION_ERROR":
             return SendAnswer(Sent.KNOWN, words)
         return SendAnswer(Sent.UNCLEAR if code in UNCLEAR_CODES else Sent.REFUSED, f"{code} {words}"[:200])
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    bytes_to_sign: Unsigned
+
+    def unsigned(self, nonce: int | None) -> Unsigned:
+        assert nonce is None, "TRON numbers no transactions"
+        return self.bytes_to_sign
 
 
 def _receipt(info: Mapping[str, Any], transaction_id: str, *, final: bool) -> ChainReceipt:

@@ -43,6 +43,93 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "chain_nonce",
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("sender", sa.LargeBinary(), nullable=False),
+        sa.Column("next_nonce", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("freed", sa.Text(), server_default="[]", nullable=False),
+        sa.PrimaryKeyConstraint("network", "sender"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "chain_refund",
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("address", sa.LargeBinary(), nullable=False),
+        sa.Column("contract", sa.LargeBinary(), nullable=False),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("raw_value", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("updated_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("merchant_id", "id"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "chain_transaction",
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("subject_id", sa.Text(), nullable=False),
+        sa.Column("generation", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("branch", sa.Text(), nullable=False),
+        sa.Column("key_index", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("recipient_index", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("sender", sa.LargeBinary(), nullable=False),
+        sa.Column("recipient", sa.LargeBinary(), nullable=False),
+        sa.Column("contract", sa.LargeBinary(), nullable=True),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("raw_value", sa.Text(), nullable=False),
+        sa.Column("nonce", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("fee_max", sa.Text(), nullable=False),
+        sa.Column("expires_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("unsigned", sa.LargeBinary(), nullable=False),
+        sa.Column("signed", sa.LargeBinary(), nullable=True),
+        sa.Column("tx_hash", sa.Text(), nullable=True),
+        sa.Column("approvals", sa.Text(), server_default="[]", nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("block_number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("fee", sa.Text(), nullable=True),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("updated_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("merchant_id", "id"),
+        sa.UniqueConstraint("merchant_id", "subject_id", "purpose", "generation"),
+        sa.UniqueConstraint("network", "tx_hash"),
+        sqlite_strict=True,
+    )
+    with op.batch_alter_table("chain_transaction", schema=None) as batch_op:
+        batch_op.create_index(
+            "chain_transaction_live",
+            ["network", "id"],
+            unique=False,
+            sqlite_where=sa.text("status IN ('built', 'signed', 'sent')"),
+            postgresql_where=sa.text("status IN ('built', 'signed', 'sent')"),
+        )
+        batch_op.create_index(
+            "chain_transaction_nonce",
+            ["network", "sender", "nonce"],
+            unique=True,
+            sqlite_where=sa.text("status <> 'void'"),
+            postgresql_where=sa.text("status <> 'void'"),
+        )
+        batch_op.create_index(
+            "chain_transaction_one",
+            ["merchant_id", "subject_id", "purpose"],
+            unique=True,
+            sqlite_where=sa.text("status IN ('built', 'signed', 'sent')"),
+            postgresql_where=sa.text("status IN ('built', 'signed', 'sent')"),
+        )
+
+    op.create_table(
         "earning",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
@@ -213,6 +300,18 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_table(
+        "refund_address",
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("family", sa.Text(), nullable=False),
+        sa.Column("address", sa.LargeBinary(), nullable=False),
+        sa.Column("proof", sa.Text(), nullable=False),
+        sa.Column("confirmed_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("merchant_id", "mode", "wallet_id", "family"),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "rerating",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
@@ -336,6 +435,49 @@ def upgrade() -> None:
         batch_op.create_index("stray_transfer_open", ["status", "id"], unique=False)
 
     op.create_table(
+        "sweep",
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("address_index", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("address", sa.LargeBinary(), nullable=False),
+        sa.Column("contract", sa.LargeBinary(), nullable=False),
+        sa.Column("asset", sa.Text(), nullable=False),
+        sa.Column("units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("raw_value", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("updated_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("merchant_id", "id"),
+        sqlite_strict=True,
+    )
+    with op.batch_alter_table("sweep", schema=None) as batch_op:
+        batch_op.create_index("sweep_of_address", ["network", "address"], unique=False)
+        batch_op.create_index(
+            "sweep_one",
+            ["network", "address", "contract"],
+            unique=True,
+            sqlite_where=sa.text("status IN ('fueling', 'moving')"),
+            postgresql_where=sa.text("status IN ('fueling', 'moving')"),
+        )
+
+    op.create_table(
+        "topup",
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("units", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("offers", sa.Text(), nullable=False),
+        sa.Column("expires_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("merchant_id", "id"),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "usage_event",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
@@ -396,6 +538,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("group_id"),
         sqlite_strict=True,
     )
+    op.create_table(
+        "x402_attempt",
+        sa.Column("network", sa.Text(), nullable=False),
+        sa.Column("asset", sa.LargeBinary(), nullable=False),
+        sa.Column("payer", sa.LargeBinary(), nullable=False),
+        sa.Column("nonce", sa.LargeBinary(), nullable=False),
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("topup_id", sa.Text(), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("tx_hash", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("updated_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("network", "asset", "payer", "nonce"),
+        sa.UniqueConstraint("merchant_id", "id"),
+        sqlite_strict=True,
+    )
+    with op.batch_alter_table("x402_attempt", schema=None) as batch_op:
+        batch_op.create_index("x402_attempt_topup", ["merchant_id", "topup_id"], unique=False)
+
     with op.batch_alter_table("chain_cursor", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
