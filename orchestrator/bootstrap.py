@@ -16,10 +16,11 @@ from aiohttp import web
 from adapters import registry
 from adapters.base import RailAccount, RailAdapter, RailMisconfigured, SimulatorSettings
 from orchestrator.access import Access
-from orchestrator.clock import Clock, SystemClock
+from orchestrator.clock import Clock
 from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.config_source import ConfigInvalid, Document
 from orchestrator.database.reads import Reads
+from orchestrator.database.shared_clock import shared_clock
 from orchestrator.database.writer import Writer, backend_for
 from orchestrator.ledger.anchors import FILE_NAME, AnchorFile, Anchors
 from orchestrator.ledger.earnings import Earnings
@@ -126,12 +127,14 @@ async def opened(
     settings: Settings, document: Document, *, sandbox_url: str, clock: Clock | None = None
 ) -> AsyncIterator[Services]:
     """Open everything; close it in reverse. The database must be migrated. Raises ConfigInvalid, DatabaseInUse."""
-    clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
+        if clock is None:
+            clock = await stack.enter_async_context(shared_clock(settings.service.database))
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=CALL_TIMEOUT))
         loaded = load(settings, document, http, clock, sandbox_url)
         secrets = read_secrets(settings)
-        writer = Writer(backend_for(settings.service.database), clock)
+        ownership = await _owning(stack, settings)
+        writer = Writer(backend_for(settings.service.database), clock, ownership)
         await writer.open()
         stack.push_async_callback(writer.close)
         reads = Reads(settings.service.database)
@@ -145,7 +148,18 @@ async def opened(
             ]
         )
         pricer = Pricer(market, spreads, _fees(settings), secrets.server)
-        yield _assemble(loaded, secrets, clock, http, reads, writer, pricer)
+        yield replace(_assemble(loaded, secrets, clock, http, reads, writer, pricer), ownership=ownership)
+
+
+async def _owning(stack: AsyncExitStack, settings: Settings) -> Ownership | None:
+    """Take part in sharing out the merchants, where the other processes can reach this one."""
+    service = settings.service
+    if not service.internal_url:
+        return None
+    ownership = Ownership(service.database, new_id("prc"), service.internal_url, groups=service.writer_groups)
+    stack.push_async_callback(ownership.close)
+    await ownership.open()
+    return ownership
 
 
 def _assemble(
@@ -181,6 +195,7 @@ def _assemble(
         http=http,
         reads=reads,
         writer=writer,
+        ownership=None,
         access=Access(writer, reads),
         rails=rails,
         health=board,

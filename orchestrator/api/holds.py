@@ -46,6 +46,7 @@ class HoldShown(Shown):
 
 
 class CapturedShown(HoldShown):
+    captured_by: str = Field(description="amount, or usage: events that named the hold.")
     charged_to: dict[str, str] = Field(description="USD by the credit that paid: paid, promotional, provisional, debt.")
 
 

@@ -20,6 +20,8 @@ from orchestrator.ledger.refusals import usd
 
 HOLD: Final = "hold"
 LEASE: Final = "lease"
+BY_USAGE: Final = "usage"
+BY_AMOUNT: Final = "amount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,10 @@ def hold_shown(row: Row) -> dict[str, Any]:
     }
 
 
-def captured_shown(row: Row, charged: Charged) -> dict[str, Any]:
-    """Return a captured hold: what was charged, and out of which credit."""
+def captured_shown(row: Row, charged: Charged, *, by: str = BY_USAGE) -> dict[str, Any]:
+    """Return a captured hold: what was charged, out of which credit, and by what: usage events, or an amount."""
     parts = {name: usd(units)["amount"] for name, units in zip(Charged._fields[1:], charged[1:], strict=True)}
-    return hold_shown(row) | {"charged_to": parts}
+    return hold_shown(row) | {"captured_by": by, "charged_to": parts}
 
 
 def make_hold(view: View, changes: Changes, terms: HoldTerms) -> Row:
@@ -117,7 +119,7 @@ def capture_hold(view: View, changes: Changes, hold: Row, units: int) -> dict[st
         charged = purse.charge(units, must=True)
     purse.write(changes, kind=f"{hold['kind']}_capture", fact=hold["id"])
     ended = {"status": "captured", "captured_units": units, "allocations": "[]", "updated_us": view.now_us}
-    answer = captured_shown({**hold, **ended}, charged)
+    answer = captured_shown({**hold, **ended}, charged, by=BY_AMOUNT)
     _end(changes, hold, **ended, answer=orjson.dumps(answer).decode())
     return answer
 

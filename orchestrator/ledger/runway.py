@@ -14,6 +14,7 @@ from orchestrator.database.tables import Hold, UsageRollup, Wallet, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View
 from orchestrator.database.writer import Writer
 from orchestrator.ledger.alerts import tell_low
+from orchestrator.ledger.holds import BY_AMOUNT
 from orchestrator.ledger.purse import Purse, purse_locks
 from orchestrator.ledger.refusals import usd
 
@@ -91,7 +92,7 @@ class RunwayWatch:
             return False
 
     async def spent(self, merchant_id: str, mode: str, wallet_id: str) -> int:
-        """Return what a wallet spent in the last seven days, today counted, USD/9: metered usage and captured holds."""
+        """Return what a wallet spent in the last seven days, today counted, USD/9: metered usage, and holds captured with an amount."""
         now_us = self._clock.now_us()
         rollup, hold = table_of(UsageRollup), table_of(Hold)
         metered = await self._reads.one(
@@ -108,6 +109,7 @@ class RunwayWatch:
                 hold.c.wallet_id == wallet_id,
                 hold.c.status == "captured",
                 hold.c.mode == mode,
+                hold.c.answer.contains(f'"captured_by":"{BY_AMOUNT}"'),  # what usage events captured is metered above
                 hold.c.updated_us > now_us - DAYS * DAY_US,
             )
         )
