@@ -11,6 +11,7 @@ from orchestrator.services import Services
 from orchestrator.web.dashboard import FILTERS, Dashboard
 from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guarded
 from orchestrator.web.pay import PayPage
+from orchestrator.web.payouts import PayoutDesk
 from orchestrator.web.sign_in import SignIn
 
 
@@ -19,6 +20,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
     pay = PayPage(services)
     sign_in = SignIn(services, Access(services.writer, services.reads))
     board = Dashboard(services, sign_in)
+    payouts = PayoutDesk(services, board)
 
     def closed(handler: Handler) -> Handler:
         return guarded(sign_in.required(handler), forms_stay=True)
@@ -38,6 +40,8 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard/rails", closed(board.rails)),
         web.get("/dashboard/rules", closed(board.rules)),
         web.get("/dashboard/reviews", closed(board.reviews)),
+        web.get("/dashboard/payouts", closed(payouts.show)),
+        web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail}", closed(payouts.act)),
     ]
 
 

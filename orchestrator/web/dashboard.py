@@ -1,4 +1,4 @@
-"""The operators' pages: what happened, how the rails are, which rules are in force. They look; they change nothing."""
+"""The operators' pages: what happened, how the rails are, which rules are in force. They look; only payouts are decided here."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from orchestrator.services import Services
 from orchestrator.web import show
 from orchestrator.web.door import rendered
 from orchestrator.web.figures import figures
+from orchestrator.web.proof import proof_state
 from orchestrator.web.records import payment_file, payments_page, reviews_page
 from orchestrator.web.sign_in import SIGNED_IN, SignIn
 from rates.money import WALLET_USD, Asset, Money
@@ -52,7 +53,10 @@ class Dashboard:
     services: Services
     sign_in: SignIn
 
-    def _page(self, request: web.Request, template: str, context: dict[str, Any], status: int = 200) -> web.Response:
+    async def page(
+        self, request: web.Request, template: str, context: dict[str, Any], status: int = 200
+    ) -> web.Response:
+        """Render a page in the frame that all of them have."""
         person = request[SIGNED_IN]
         frame = {
             "operator": person,
@@ -60,6 +64,7 @@ class Dashboard:
             "mode": self.services.settings.mode.value,
             "path": request.path,
             "now": time_text(self.services.clock.now_us()),
+            "proof": await proof_state(self.services.reads, self.services.clock.now_us()),
         }
         return rendered(request, template, frame | context, status)
 
@@ -72,7 +77,7 @@ class Dashboard:
             "rails": self._rails(),
             "sources": services.pricer.market.statuses(),
         }
-        return self._page(request, "overview.html", context)
+        return await self.page(request, "overview.html", context)
 
     async def payments(self, request: web.Request) -> web.StreamResponse:
         asked = {name: request.query.get(name, "")[:QUERY_CHARS_MAX] for name in ("status", "merchant", "after")}
@@ -83,18 +88,18 @@ class Dashboard:
             "asked": asked,
             "statuses": [status.value for status in Status],
         }
-        return self._page(request, "payments.html", context)
+        return await self.page(request, "payments.html", context)
 
     async def payment(self, request: web.Request) -> web.StreamResponse:
         merchant, payment_id = request.match_info["merchant"], request.match_info["payment"]
         found = await payment_file(self.services.reads, merchant, payment_id, self.services.routing.ruleset)
         if found is None:
-            return self._page(request, "absent.html", {"what": f"payment {payment_id} of {merchant}"}, 404)
-        return self._page(request, "payment.html", {"file": found})
+            return await self.page(request, "absent.html", {"what": f"payment {payment_id} of {merchant}"}, 404)
+        return await self.page(request, "payment.html", {"file": found})
 
     async def rails(self, request: web.Request) -> web.StreamResponse:
         cursors = await self.services.reads.all(select(table_of(ChainCursor)).order_by("network"))
-        return self._page(request, "rails.html", {"rails": self._rails(), "cursors": cursors})
+        return await self.page(request, "rails.html", {"rails": self._rails(), "cursors": cursors})
 
     async def rules(self, request: web.Request) -> web.StreamResponse:
         ruleset = self.services.routing.ruleset
@@ -114,13 +119,13 @@ class Dashboard:
             "defaults": [offer_text(offer) for offer in ruleset.defaults],
             "yaml": yaml_text(ruleset),
         }
-        return self._page(request, "rules.html", context)
+        return await self.page(request, "rules.html", context)
 
     async def reviews(self, request: web.Request) -> web.StreamResponse:
         status = "resolved" if request.query.get("status") == "resolved" else "open"
         after = request.query.get("after", "")[:QUERY_CHARS_MAX]
         rows, following = await reviews_page(self.services.reads, status=status, after=after)
-        return self._page(request, "reviews.html", {"rows": rows, "following": following, "status": status})
+        return await self.page(request, "reviews.html", {"rows": rows, "following": following, "status": status})
 
     def _rails(self) -> list[dict[str, Any]]:
         now = self.services.clock.now()

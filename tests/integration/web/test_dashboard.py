@@ -43,14 +43,20 @@ async def sign_in(
 
 def paths(here: World) -> list[tuple[str, str]]:
     return [
-        (route.method, route.path.replace("{merchant}", MERCHANT).replace("{payment}", "pay_1"))
+        (
+            route.method,
+            route.path.replace("{merchant}", MERCHANT)
+            .replace("{payment}", "pay_1")
+            .replace("{payout}", "po_1")
+            .replace("{verb:approve|confirm|fail}", "approve"),
+        )
         for route in routes(here.services, Assets())
         if route.path.startswith("/dashboard") and not route.path.endswith("/login")
     ]
 
 
 async def test_no_page_of_the_dashboard_opens_without_signing_in(here: World) -> None:
-    assert len(paths(here)) == 7
+    assert len(paths(here)) == 9
     for method, path in paths(here):
         async with here.http.request(method, here.public_url + path, allow_redirects=False) as answer:
             assert answer.status == 303, path

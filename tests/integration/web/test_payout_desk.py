@@ -1,0 +1,116 @@
+"""Payouts on the dashboard: who may decide, that two people are needed, that forms carry their token; and the proof's banner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pytest
+
+from orchestrator.database.unit import Changes, Unit, View
+from orchestrator.ledger.chart import Account
+from orchestrator.ledger.journal import credit, debit, entry
+from orchestrator.ledger.payouts import PayoutWanted
+from rates.money import WALLET_USD, Money
+from tests.integration.web.test_dashboard import csrf_of, page, post, sign_in
+from tests.support.world import MERCHANT, MODE, World
+
+PAYOUTS = "/dashboard/payouts"
+DOLLARS = Money(100 * 10**9, WALLET_USD)
+
+
+async def asked(here: World, by: str = "key:key_1") -> None:
+    """A payout of 100 dollars that waits."""
+    services = here.services
+
+    def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
+        changes.insert("merchant", id=MERCHANT, name="Acme", created_us=0)
+        changes.post(entry("usage", "f", debit(Account.SUSPENSE, DOLLARS), credit(Account.MERCHANT_AVAILABLE, DOLLARS)))
+        return {}
+
+    await services.writer.submit(Unit(MERCHANT, MODE, None, (), decide))
+    await services.payouts.set_terms(MERCHANT, tier=None, destination={"iban": "DE02120300000000202051"})
+    await services.payouts.request(PayoutWanted("po_1", MERCHANT, MODE, None, by))
+
+
+async def act(here: World, verb: str, words: str = "", csrf: str | None = None) -> tuple[int, str]:
+    if csrf is None:
+        csrf = csrf_of((await page(here, PAYOUTS))[1])
+    status, text, _ = await post(here, f"{PAYOUTS}/po_1/{verb}", csrf=csrf, words=words)
+    return status, text
+
+
+async def test_an_operator_approves_and_confirms(here: World) -> None:
+    await asked(here)
+    await sign_in(here)
+    _, text, _ = await page(here, PAYOUTS)
+    assert "$100.00" in text
+    assert "DE02120300000000202051" in text
+    assert (await act(here, "approve"))[0] == 303
+    assert (await act(here, "confirm", "FT1"))[0] == 303
+    _, text, _ = await page(here, PAYOUTS)
+    assert "Nothing waits." in text
+    assert "operator:ops" in text
+    assert "FT1" in text
+
+
+async def test_whoever_asked_is_not_offered_to_approve_and_is_refused(here: World) -> None:
+    await asked(here, "operator:ops")
+    await sign_in(here)
+    _, text, _ = await page(here, PAYOUTS)
+    assert "Another person approves it." in text
+    status, text = await act(here, "approve")
+    assert (status, "cannot approve it" in text) == (403, True)
+    assert (await act(here, "fail", "asked by mistake"))[0] == 303
+
+
+async def test_a_form_without_its_token_moves_nothing(here: World) -> None:
+    await asked(here)
+    await sign_in(here)
+    for forged in ("", "0" * 64):
+        assert (await act(here, "approve", csrf=forged))[0] == 403
+    assert "requested" in (await page(here, PAYOUTS))[1]
+
+
+async def test_a_viewer_looks_and_decides_nothing(here: World) -> None:
+    await asked(here)
+    await here.services.access.create_operator("vera", "a passphrase of vera", "viewer")
+    await sign_in(here, "vera", "a passphrase of vera")
+    _, text, _ = await page(here, PAYOUTS)
+    assert "Your role looks only." in text
+    status, text = await act(here, "approve")
+    assert (status, "moves no money" in text) == (403, True)
+    assert ">requested<" in text
+
+
+@pytest.mark.parametrize(("verb", "words"), [("confirm", "FT1"), ("fail", ""), ("fail", "x" * 81)])
+async def test_what_cannot_be_is_told_on_the_page(here: World, verb: str, words: str) -> None:
+    await asked(here)
+    await sign_in(here)
+    status, text = await act(here, verb, words)
+    assert status in {409, 422}
+    assert 'role="alert">po_1: ' in text
+
+
+async def proven(here: World, type_: str, **body: object) -> None:
+    shown = {"ok": type_ == "ledger.proven", "entries": 7, "findings": [], "findings_count": 0, **body}
+
+    def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
+        changes.emit(type_, "proof:1", orjson.dumps(shown).decode())
+        return {}
+
+    await here.services.writer.submit(Unit("platform", "live", None, (), decide))
+
+
+async def test_an_alarm_of_the_proof_is_a_banner_on_every_page_until_the_books_hold_again(here: World) -> None:
+    await sign_in(here)
+    assert "not proven yet" in (await page(here, "/dashboard"))[1]
+    await proven(here, "ledger.alarm", findings=["link 3: <entry> 4"], findings_count=1)
+    for path in ("/dashboard", PAYOUTS, "/dashboard/rules"):
+        assert "The books do not hold" in (await page(here, path))[1]
+    assert "link 3: &lt;entry&gt; 4" in (await page(here, "/dashboard"))[1]
+    await proven(here, "ledger.proven")
+    text = (await page(here, "/dashboard"))[1]
+    assert "7 entries proven" in text
+    assert "The books do not hold" not in text
