@@ -70,13 +70,13 @@ async def intents(here: Any, url: str) -> list[dict[str, Any]]:
 
 
 async def spend(services: Services, wallet_id: str, units: int) -> None:
-    """Charge usage to a wallet, as metering does."""
+    """Charge a wallet by its purse, as metering does (without events)."""
     fact = new_id("use")
 
     def decide(view: View, changes: Changes) -> Mapping[str, Any]:
         purse = Purse.open(view, MERCHANT, MODE, wallet_id)
         purse.charge(units)
-        purse.write(changes, kind="usage", fact=fact)
+        purse.write(changes, kind="usage_of_tests", fact=fact)
         return {}
 
     await services.writer.submit(Unit(MERCHANT, MODE, None, purse_locks(MERCHANT, MODE, wallet_id), decide))

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.bootstrap import opened
 from orchestrator.clock import from_us
 from orchestrator.database import tables
 from orchestrator.workers.auto_topup import AutoTopupWorker
+from tests.faults.payment_process import configured
 from tests.integration.payments.standing_scene import NANO, Later, Standing, events, rows, set_customer, set_status, usd
 from tests.support.world import MERCHANT, MODE, world
 
@@ -71,6 +73,22 @@ async def test_fifty_charges_that_cross_the_threshold_at_once_make_one_top_up(st
     row = await standing.row()
     assert (row["session_id"], row["declines"], row["day_units"]) == (None, 0, 25 * NANO)
     await standing.sound()
+
+
+async def test_two_processes_that_see_one_low_wallet_charge_it_once(postgres_url: str, tmp_path: Path) -> None:
+    clock = Later()
+    async with world(postgres_url, tmp_path, loops=False, clock=clock) as here:
+        standing = Standing(here, clock)
+        await standing.save()
+        await standing.order()
+        settings, document = configured(postgres_url, tmp_path, here.public_url)
+        async with opened(settings, document, sandbox_url=here.sandbox_url, clock=clock) as other:
+            for _ in range(3):
+                await standing.drain()
+                await asyncio.gather(*(one.auto_topups.run_once() for one in (here.services, other) for _ in range(4)))
+        assert len(await standing.intents()) == 3
+        assert await standing.balance() == 27 * NANO
+        await standing.sound()
 
 
 async def test_the_charge_is_a_payment_like_every_other_with_its_fees(standing: Standing) -> None:
