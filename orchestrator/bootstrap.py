@@ -6,7 +6,7 @@ import json
 import secrets as randomness
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from orchestrator.access import Access
 from orchestrator.clock import Clock
 from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.config_source import ConfigInvalid, Document
+from orchestrator.database.ownership import Ownership
 from orchestrator.database.reads import Reads
 from orchestrator.database.shared_clock import shared_clock
 from orchestrator.database.writer import Writer, backend_for
+from orchestrator.ids import new_id
 from orchestrator.ledger.anchors import FILE_NAME, AnchorFile, Anchors
 from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.expiry import CreditExpiry
