@@ -10,6 +10,7 @@ import aiohttp
 from adapters.base import RailAdapter
 from orchestrator.access import Access
 from orchestrator.clock import Clock
+from orchestrator.database.ownership import Ownership
 from orchestrator.database.reads import Reads
 from orchestrator.database.writer import Writer
 from orchestrator.ledger.anchors import Anchors
@@ -57,6 +58,8 @@ class Services:
     """For calls that leave us: rails and webhooks."""
     reads: Reads
     writer: Writer
+    ownership: Ownership | None
+    """None: one process, or none that shares out."""
     access: Access
     rails: Mapping[tuple[str, str], RailAdapter]
     """By rail and account."""

@@ -49,6 +49,17 @@ class Service(_Part):
     secret: SecretStr = SecretStr("")
     """Signs quotes, client secrets and cookies. Empty: made once and kept beside a sandbox's database."""
     state_dir: str = "var"
+    internal_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
+    """Where the other processes on the same PostgreSQL reach this one, without a path. Given: this process owns groups of
+    merchants, and hot requests are sent to their owner. Empty: it owns nothing; row locks alone keep the books right."""
+    writer_groups: int = Field(default=64, ge=1, le=4096)
+    """The same number in every process."""
+
+    @model_validator(mode="after")
+    def _several_only_on_postgresql(self) -> Service:
+        if self.internal_url and self.database.startswith("sqlite"):
+            raise ValueError("internal_url is for several processes on one PostgreSQL; SQLite has one")
+        return self
 
 
 class CheckoutBlock(_Part):

@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from orchestrator.api import (
     auto_topup,
@@ -34,7 +35,9 @@ from orchestrator.api import (
 )
 from orchestrator.api.edge import edge
 from orchestrator.api.endpoint import Answer, ApiServices, Auth, Context, Endpoint
+from orchestrator.api.forward import Forwarder
 from orchestrator.api.serve import bind
+from orchestrator.database.ownership import Ownership
 
 RESOURCES: Final[Sequence[Sequence[Endpoint]]] = (
     checkout.ENDPOINTS,
@@ -64,16 +67,24 @@ def build_app(
     services: ApiServices,
     checks: Mapping[str, system.Check] | None = None,
     resources: Sequence[Sequence[Endpoint]] = RESOURCES,
+    ownership: Ownership | None = None,
 ) -> web.Application:
     """Return the API, not yet started; pages and bridges add their own routes to it and get the same edge.
 
-    ``checks`` make up /readyz. Run it with ``access_log=None``: the edge writes a better line.
+    ``checks`` make up /readyz; ``ownership`` sends hot requests to the process that owns the merchant.
+    Run it with ``access_log=None``: the edge writes a better line.
     """
     endpoints = [endpoint for resource in resources for endpoint in resource]
     endpoints += [*system.endpoints(checks or {"database": system.database_check(services.reads)})]
     endpoints += _papers(endpoints)
     largest = max(endpoint.body_bytes_max for endpoint in endpoints)
-    app = web.Application(middlewares=[edge], client_max_size=largest + BODY_BYTES_SLACK)
+    middlewares: list[Middleware] = [edge]
+    forward = None if ownership is None else Forwarder(services.access, ownership, largest)
+    if forward is not None:
+        middlewares.append(forward.middleware)
+    app = web.Application(middlewares=middlewares, client_max_size=largest + BODY_BYTES_SLACK)
+    if forward is not None:
+        app.cleanup_ctx.append(forward.opened)
     for endpoint in endpoints:
         app.router.add_route(endpoint.method, endpoint.route_path, bind(endpoint, services))
     return app

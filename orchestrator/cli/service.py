@@ -146,7 +146,7 @@ def root_app(services: Services, supervisor: Supervisor) -> web.Application:
         "migrations": migrations_check(services.settings.service.database),
         "workers": workers_well,
     }
-    root = build_app(services, checks)
+    root = build_app(services, checks, ownership=services.ownership)
     pages.setup(root, services)
     return root
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -33,8 +34,6 @@ LEASE_S: Final = 10.0
 _log = structlog.get_logger("ownership")
 _owned = Gauge("crossrail_writer_groups", "Wallet groups that this process owns")
 
-_SIT = """INSERT INTO writer_lease (group_id, owner, address, epoch, expires_us) VALUES ($1, $2, $3, 1, $4)
- ON CONFLICT (group_id) DO UPDATE SET expires_us = excluded.expires_us"""
 _RENEW = """WITH mine AS (SELECT group_id FROM writer_lease WHERE owner = $1 AND group_id = ANY($2::bigint[])
  ORDER BY group_id FOR UPDATE)
  UPDATE writer_lease t SET expires_us = $3 FROM mine WHERE t.group_id = mine.group_id RETURNING t.group_id, t.epoch"""
@@ -43,7 +42,6 @@ _TAKE = """INSERT INTO writer_lease AS t (group_id, owner, address, epoch, expir
  ON CONFLICT (group_id) DO UPDATE SET owner = $1, address = $2, epoch = t.epoch + 1, expires_us = $4
  WHERE t.expires_us < $5 RETURNING t.group_id, t.epoch"""
 _LEAVE = "UPDATE writer_lease SET expires_us = 0 WHERE owner = $1"
-_SWEEP = "DELETE FROM writer_lease WHERE group_id < 0 AND expires_us < $1"
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
@@ -81,13 +79,13 @@ class Ownership:
         self._address = address
         self._groups = groups
         self._lease_s = lease_s
-        self._seat = -1 - int.from_bytes(hashlib.sha256(owner.encode()).digest()[:7])
         self._held: dict[int, int] = {}
         self._others: dict[int, tuple[str, float]] = {}
         """Address, and until when by ``time.monotonic``."""
         self._connection: asyncpg.Connection[Any] | None = None
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
+        self._looked = asyncio.Event()
 
     async def open(self) -> None:
         await self.look()
@@ -130,6 +128,13 @@ class Ownership:
             del self._held[claim.group]
         self._hurry.set()
 
+    async def looked(self) -> None:
+        """Wait until the leases were looked at again, or for as long as that may take."""
+        self._hurry.set()
+        self._looked.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), self._lease_s / 3)
+
     async def _loop(self) -> None:
         while True:
             self._hurry.clear()
@@ -137,6 +142,7 @@ class Ownership:
                 await asyncio.wait_for(self._hurry.wait(), self._lease_s / 3)
             try:
                 await self.look()
+                self._looked.set()
             except _database_errors() as error:
                 _log.warning("leases_not_renewed", error=type(error).__name__, text=str(error)[:200])
                 await asyncio.sleep(self._lease_s / 20)
@@ -146,9 +152,8 @@ class Ownership:
         connection = await self._connect()
         now_us = await connection.fetchval(_NOW)
         until_us = now_us + int(self._lease_s * 1e6)
-        await connection.execute(_SIT, self._seat, self._owner, self._address, until_us)
-        await connection.execute(_SWEEP, now_us - int(self._lease_s * 1e7))
         rows = [dict(row) for row in await connection.fetch("SELECT * FROM writer_lease ORDER BY group_id")]
+        await self._sit(connection, rows, now_us, until_us)
         wanted = plan(rows, self._owner, self._groups, now_us)
         held = dict(await connection.fetch(_RENEW, self._owner, wanted.keep, until_us))
         self._held = held
@@ -164,6 +169,17 @@ class Ownership:
             for row in rows
             if row["group_id"] >= 0 and row["owner"] != self._owner and row["group_id"] not in held
         }
+
+    async def _sit(self, connection: asyncpg.Connection[Any], rows: Sequence[Row], now_us: int, until_us: int) -> None:
+        """Say that this process is alive: keep its seat, or take a free one."""
+        seats = {row["group_id"]: row for row in rows if row["group_id"] < 0}
+        mine = [number for number, row in seats.items() if row["owner"] == self._owner]
+        if mine:
+            await connection.fetch(_RENEW, self._owner, mine, until_us)
+            return
+        free = next(number for number in count(-1, -1) if number not in seats or seats[number]["expires_us"] < now_us)
+        # Where another process was faster, the next look finds another seat.
+        await connection.fetch(_TAKE, self._owner, self._address, [free], until_us, now_us)
 
     async def _connect(self) -> asyncpg.Connection[Any]:
         import asyncpg
