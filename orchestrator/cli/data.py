@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy import select
 
-from orchestrator.cli import books, statements
+from orchestrator.cli import books, statements, wallets
 from orchestrator.cli.console import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -22,8 +22,8 @@ from orchestrator.cli.console import (
 )
 from orchestrator.clock import rfc3339
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Account, Attempt, Payment, PaymentFact, Wallet, table_of
-from orchestrator.payments.story import payment_object, usd_body
+from orchestrator.database.tables import Attempt, Payment, PaymentFact, table_of
+from orchestrator.payments.story import payment_object
 
 T = TypeVar("T")
 LimitOption = Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")]
@@ -38,9 +38,7 @@ def register(app: typer.Typer) -> None:
     payments.command("list")(payments_list)
     payments.command("show")(payments_show)
     app.add_typer(payments, name="payments")
-    wallets = typer.Typer(help="Wallets.", no_args_is_help=True)
-    wallets.command("show")(wallets_show)
-    app.add_typer(wallets, name="wallets")
+    wallets.register(app)
 
 
 async def _read(config: ConfigOption, query: Callable[[Reads], Awaitable[T]]) -> T:
@@ -112,39 +110,6 @@ def payments_show(
     for name in ("attempts", "history"):
         print(f"\n{name}")
         _print_rows(shown[name])
-
-
-def wallets_show(
-    *,
-    wallet: Annotated[str, typer.Argument(help="Its id, or the customer's reference.")],
-    config: ConfigOption = DEFAULT_CONFIG,
-    json_: JsonOption = False,
-) -> None:
-    """Show wallets with the balance of each of their parts."""
-
-    async def query(reads: Reads) -> list[dict[str, Any]]:
-        wallets, accounts = table_of(Wallet), table_of(Account)
-        by_name = (wallets.c.id == wallet) | (wallets.c.customer_reference == wallet)
-        found = []
-        for row in await reads.all(select(wallets).where(by_name)):
-            parts = await reads.all(
-                select(accounts).where(accounts.c.merchant_id == row["merchant_id"], accounts.c.subject == row["id"])
-            )
-            balances = {part["code"]: usd_body(abs(part["balance"]))["amount"] for part in parts}
-            found.append({"id": row["id"], "merchant": row["merchant_id"], "mode": row["mode"],
-                          "customer": row["customer_reference"], "status": row["status"], "balances": balances})  # fmt: skip
-        return found
-
-    shown = run(_read(config, query))
-    if not shown:
-        raise Failure(f"no wallet {wallet}")
-    if json_:
-        print_json(shown)
-        return
-    for one in shown:
-        print_fields(
-            {**{name: one[name] for name in ("id", "merchant", "mode", "customer", "status")}, **one["balances"]}
-        )
 
 
 def _cell(value: Any) -> str:
