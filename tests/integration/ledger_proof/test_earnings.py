@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from orchestrator.ledger.chart import Account
+from orchestrator.ledger.check import check
 from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.payout_recipes import MerchantSide
 from tests.integration.ledger_proof.books import TIERS, USD, Books
@@ -130,3 +131,21 @@ async def test_a_tier_is_the_merchants_own_and_a_removed_one_is_the_strictest(bo
     books.clock.days(1)
     await renamed.run_once()
     assert (await books.side()).pending == 10 * USD
+
+
+async def test_the_check_finds_earnings_that_do_not_fit_the_books(books: Books) -> None:
+    await books.merchant()
+    await books.earn(10 * USD)
+    await books.days(3)
+    await books.earn(5 * USD)
+    await books.days(1)
+    await books.earn(3 * USD)
+    await books.ask(2 * USD)
+    await books.assert_sound()
+    await books.tamper("UPDATE earning SET units = units + 1 WHERE {here} AND status = 'pending'")
+    await books.tamper("UPDATE payout SET units = units - 1 WHERE {here}")
+    await books.tamper("UPDATE earning SET first_sequence = first_sequence - 1 WHERE {here} AND status = 'pending'")
+    findings = (await check(books.reads)).findings
+    assert any("8000000000 is pending, its days and what came since make 8000000001" in one for one in findings)
+    assert any("open payouts differ from payout:transit by -1" in one for one in findings)
+    assert any("not after the day before it" in one for one in findings)

@@ -8,11 +8,13 @@ from collections.abc import Awaitable
 import orjson
 import pytest
 
+from orchestrator.database.sqlite_backend import DatabaseInUse
+from orchestrator.database.writer import Writer, backend_for
 from orchestrator.errors import Conflict, Refusal
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.payout_recipes import MerchantSide
-from orchestrator.ledger.payouts import SecondPersonNeeded
-from tests.integration.ledger_proof.books import MERCHANT, USD, Books
+from orchestrator.ledger.payouts import Payouts, PayoutWanted, SecondPersonNeeded
+from tests.integration.ledger_proof.books import MERCHANT, MODE, TIERS, USD, Books
 
 
 async def refused(call: Awaitable[object]) -> str:
@@ -147,3 +149,29 @@ async def test_an_answer_that_was_lost_is_given_again(books: Books) -> None:
     await books.ask()
     sent = await books.payouts.approve("po_1", "operator:eve")
     assert await books.payouts.approve("po_1", "operator:eve") == sent
+
+
+async def test_two_writing_processes_never_pay_more_than_there_is(books: Books) -> None:
+    if books.url.startswith("sqlite"):
+        with pytest.raises(DatabaseInUse):
+            await Writer(backend_for(books.url), books.clock).open()
+        return
+    await ready(books)
+    other = Writer(backend_for(books.url), books.clock)
+    await other.open()
+    try:
+        desks = [books.payouts, Payouts(other, books.reads, TIERS)]
+        wanted = [PayoutWanted(f"po_x{number}", MERCHANT, MODE, 30 * USD, "key:k") for number in range(12)]
+        answers = await asyncio.gather(
+            *(desks[number % 2].request(one) for number, one in enumerate(wanted)), return_exceptions=True
+        )
+        assert sum(not isinstance(answer, BaseException) for answer in answers) == 3
+        assert {answer.code for answer in answers if isinstance(answer, Conflict)} == {"payout_exceeds_available"}
+        made = [row["id"] for row in await books.rows("payout")]
+        ends = [(desk.approve(id_, "operator:eve"), desk.fail(id_, "no")) for id_ in made for desk in desks]
+        await asyncio.gather(*(end for pair in ends for end in pair), return_exceptions=True)
+        await asyncio.gather(*(desk.fail(id_, "no") for id_ in made for desk in desks))
+        assert (await books.side()).available == 100 * USD
+        await books.assert_sound()
+    finally:
+        await other.close()

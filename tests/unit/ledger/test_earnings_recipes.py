@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
@@ -65,6 +66,46 @@ def test_a_release_never_moves_more_than_the_reserve_holds(due: int, side: Merch
     assert sum(gained.values()) == 0
     assert -gained.get("merchant:reserve", 0) == min(due, side.reserve) == due - step.left
     assert step.repaid == min(due - step.left, side.receivable)
+
+
+@given(
+    st.lists(st.tuples(units, st.integers(min_value=0, max_value=10_000)), min_size=1, max_size=20),
+    st.integers(min_value=0, max_value=3),
+)
+def test_whatever_days_bring_nothing_is_stuck_or_invented_once_all_have_matured(
+    days: list[tuple[int, int]], delay: int
+) -> None:
+    side, left = MerchantSide(0, 0, 0, 0), 0
+    reserves: list[int] = []
+    for number in range(len(days) + delay):
+        if number < len(days):
+            side = replace(side, pending=side.pending + days[number][0])
+        if number >= delay:
+            earned, bps = days[number - delay]
+            step = mature("f", earned + left, side, bps)
+            left = step.left
+            reserves.append(step.reserve)
+            side = after(side, step.entry)
+    assert side.pending == left == 0
+    lacking = 0
+    for reserve in reserves:
+        released = release("f", reserve + lacking, side)
+        lacking = released.left
+        side = after(side, released.entry)
+    assert (side.reserve, lacking) == (0, 0)
+    assert side.available - side.receivable == sum(earned for earned, _ in days)
+    assert side.available >= 0 <= side.receivable
+
+
+def after(side: MerchantSide, entry: Entry | None) -> MerchantSide:
+    """Return what stands in the accounts once an entry is posted."""
+    gained = gains(entry)
+    return MerchantSide(
+        side.pending + gained.get("merchant:pending", 0),
+        side.available + gained.get("merchant:available", 0),
+        side.reserve + gained.get("merchant:reserve", 0),
+        side.receivable - gained.get("merchant:receivable", 0),
+    )
 
 
 @given(st.integers(min_value=1, max_value=10**15))
