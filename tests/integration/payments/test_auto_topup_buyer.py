@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
 from orchestrator.database import tables
+from orchestrator.database.unit import Changes, Unit, View, row_lock
 from orchestrator.errors import Conflict, NotFound
 from orchestrator.ids import new_id
-from orchestrator.payments.auto_topup_look import Look, Seen
+from orchestrator.payments.auto_topup_look import Look, Refusal, Seen, backoff_us
 from orchestrator.payments.mandates import StandingCharge
 from orchestrator.payments.offers import offers_of
 from tests.integration.payments.standing_scene import ASKS_ALWAYS, NANO, Later, Standing, events, rows, set_status, usd
@@ -179,6 +181,67 @@ async def test_one_session_charges_a_saved_card_once_whatever_came_of_it(standin
         )
         assert chosen["decline"]["code"] == "authentication_required"
     assert len(await standing.intents()) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "declines", "told", "seconds"),
+    [(Refusal.COUNTS, 1, 1, 3600), (Refusal.SOON, 0, 0, 300), (Refusal.TOMORROW, 0, 1, None)],
+)
+async def test_what_no_rail_heard_of_is_given_back_and_goes_on_as_its_refusal_says(
+    standing: Standing, how: Refusal, declines: int, told: int, seconds: int | None
+) -> None:
+    seen = await claimed(standing)
+    held = Seen(
+        MERCHANT, MODE, standing.wallet_id, seen.session_id, seen.mandate_id, (await standing.row())["next_try_us"]
+    )
+    services = standing.services
+    look = Look(held, new_id("cs"), services.auto_topups.page_url, lambda _attempt: False, ("customer_blocked", how))
+    for _ in range(2):  # the second finds nothing in flight
+        await services.writer.submit(look.unit())
+    row = await standing.row()
+    assert (row["session_id"], row["declines"], row["day_units"], row["enabled"]) == (None, declines, 0, 1)
+    assert len(await events(services, "auto_topup.failed")) == told
+    if seconds is None:
+        assert row["next_try_us"] % (24 * 3600 * 10**6) == 0
+    else:
+        assert -20 * 10**6 < row["next_try_us"] - standing.clock.now_us() - seconds * 10**6 <= 0
+
+
+async def test_an_order_whose_method_is_not_routed_now_waits_without_counting(standing: Standing) -> None:
+    mandate_id = (await standing.row())["mandate_id"]
+    key = (MERCHANT, mandate_id)
+
+    def decide(_view: View, changes: Changes) -> dict[str, Any]:
+        changes.update("mandate", key, account="closed")
+        return {}
+
+    await standing.services.writer.submit(Unit(MERCHANT, MODE, None, (row_lock("mandate", *key),), decide))
+    await standing.work()
+    row = await standing.row()
+    assert (row["session_id"], row["declines"], row["day_units"]) == (None, 0, 0)
+    assert row["next_try_us"] > standing.clock.now_us()
+    assert await standing.intents() == []
+    with pytest.raises(Conflict) as caught:
+        await standing.order()
+    assert caught.value.code == "mandate_not_chargeable"
+
+
+async def test_a_rail_that_does_not_answer_is_asked_later_what_was_saved(standing: Standing) -> None:
+    session = await standing.here.session("DE", "20.00", reference="late", save_method=True)
+    await standing.pay(session)
+    mandates = standing.services.mandates
+    await standing.control(down=1)
+    assert await mandates.run_once() == 1
+    assert await mandates.of_wallet(MERCHANT, session["wallet_id"]) == []
+    assert await mandates.run_once() == 0, "not at once"
+    await standing.pass_by(seconds=11)
+    assert await mandates.run_once() == 1
+    [saved] = await mandates.of_wallet(MERCHANT, session["wallet_id"])
+    assert saved["label"] == "Visa 4242"
+
+
+def test_the_backoff_doubles_from_an_hour_to_a_day() -> None:
+    assert [backoff_us(declines) // (3600 * 10**6) for declines in (1, 2, 3, 4, 5, 6, 99)] == [1, 2, 4, 8, 16, 24, 24]
 
 
 async def test_a_revoked_mandate_switches_the_order_off_and_stays_revoked(standing: Standing) -> None:
