@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from orchestrator.database.schema import PRIMARY_KEYS
 from orchestrator.database.unit import Changes, Key, Lock, Row, View, row_lock
 from orchestrator.errors import Busy, NotFound, Refusal
 from orchestrator.ledger.holds import captured_shown
@@ -25,6 +26,7 @@ from orchestrator.metering.usage_input import DAY_US, UsageInput, period_of, per
 
 KIND: Final = "usage"
 _UNKNOWN: Final = "unknown_wallet"
+_EVENT_KEY: Final = PRIMARY_KEYS["usage_event"]
 
 
 class DayTurned(Exception):
@@ -75,7 +77,7 @@ class UsageBatch:
                 holds[event.hold] = None
         return [
             *(lock for wallet in wallets for lock in purse_locks(merchant_id, mode, wallet)),
-            *(row_lock("usage_event", merchant_id, mode, *key) for key in ids),
+            *(Lock("usage_event", _EVENT_KEY, (merchant_id, mode, *key)) for key in ids),
             *(row_lock("usage_producer", merchant_id, mode, *key) for key in producers),
             *(row_lock("usage_rollup", merchant_id, mode, wallet, self.day, *rest) for wallet, *rest in rollups),
             *(row_lock("hold", merchant_id, hold) for hold in holds),
@@ -149,10 +151,12 @@ class _Deciding:
             "period": rated.period, "flush_id": self.view.flush_id if accepted else "", "at_us": rated.at_us,
             "recorded_us": self.view.now_us,
         }  # fmt: skip
+        result = {"id": event.event_id} if event.producer is None else event.named()
         if not accepted:
-            return {**event.named(), "status": "rejected", "reason": reason}
+            return result | {"status": "rejected", "reason": reason}
         self._roll_up(rated, units)
-        result = {**event.named(), "status": "accepted", "amount": usd_text(units)}
+        result["status"] = "accepted"
+        result["amount"] = usd_text(units)
         if rated.period != self.period_now:
             result["period"] = rated.period
         return result
@@ -242,7 +246,9 @@ class _Deciding:
             sums = self.rollups[key] = [0, 0, {}]
         sums[0] += 1
         sums[1] += units
-        _add(sums[2], event.tokens.items())
+        tokens = sums[2]
+        for name, quantity in event.tokens.items():
+            tokens[name] = tokens.get(name, 0) + quantity
 
     def _write_watermarks(self) -> None:
         batch = self.batch

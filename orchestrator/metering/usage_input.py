@@ -9,11 +9,11 @@ in a producer's gapless sequence. It has ``tokens`` of a ``model``, or an ``amou
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
@@ -84,22 +84,32 @@ def read_event(raw: Any) -> UsageInput:
     event = UsageInput()
     _read_identity(event, raw)
     wallet, model, hold, at = raw.get("wallet"), raw.get("model"), raw.get("hold"), raw.get("at")
-    if type(wallet) is not str or _NAME.fullmatch(wallet) is None:
+    if type(wallet) is not str or not _is_name(wallet):
         raise Malformed("wallet: a wallet's id is needed")
-    if hold is not None and (type(hold) is not str or _NAME.fullmatch(hold) is None):
+    if hold is not None and (type(hold) is not str or not _is_name(hold)):
         raise Malformed("hold: not a hold's id")
     if model is None:
         model = ""
-    elif type(model) is not str or not 0 < len(model) <= MODEL_CHARS_MAX or not model.isprintable():
+    elif type(model) is not str or not _is_model(model):
         raise Malformed("model: not a model's name")
     event.wallet, event.model, event.hold = wallet, model, hold
     event.at_us = None if at is None else _time(at)
     _read_quantity(event, raw)
-    meaning = orjson.dumps(
-        [wallet, model, event.tokens_json, None if event.amount is None else str(event.amount), event.at_us, hold]
-    )
-    event.fingerprint = hashlib.blake2b(meaning, digest_size=12).hexdigest()
+    # No part can hold the character that parts them, so no two meanings make one text.
+    meaning = f"{wallet}\0{model}\0{event.tokens_json}\0{event.amount}\0{event.at_us}\0{hold or ''}"
+    event.fingerprint = blake2b(meaning.encode(), digest_size=12).hexdigest()
     return event
+
+
+@lru_cache(maxsize=4096)
+def _is_name(text: str) -> bool:
+    """Say whether it can be an id of ours; the same wallets come again and again."""
+    return _NAME.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def _is_model(text: str) -> bool:
+    return 0 < len(text) <= MODEL_CHARS_MAX and text.isprintable()
 
 
 def _read_identity(event: UsageInput, raw: Mapping[str, Any]) -> None:
@@ -121,7 +131,7 @@ def _read_identity(event: UsageInput, raw: Mapping[str, Any]) -> None:
     sequence, epoch = raw.get("sequence"), raw.get("epoch", 0)
     if id_ is not None or source is not None:
         raise Malformed("an event has an id, or a producer and a sequence: not both")
-    if type(producer) is not str or _NAME.fullmatch(producer) is None:
+    if type(producer) is not str or not _is_name(producer):
         raise Malformed("producer: 1 to 80 letters, digits and _.:-")
     if type(sequence) is not int or not 1 <= sequence <= SEQUENCE_MAX:
         raise Malformed("sequence: a whole number from 1")
@@ -142,16 +152,16 @@ def _read_quantity(event: UsageInput, raw: Mapping[str, Any]) -> None:
         raise Malformed("model: tokens are priced by their model")
     if type(tokens) is not dict or not tokens:
         raise Malformed("tokens: an object of token type and number")
-    kept = {}
+    if not tokens.keys() <= _EVERY_TYPE:
+        name = min(tokens.keys() - _EVERY_TYPE)
+        raise Malformed(f"tokens/{name[:40]}: no such token type; there are {', '.join(TOKEN_TYPES)}")
     for name, quantity in tokens.items():
         if type(quantity) is not int or not 0 <= quantity <= QUANTITY_MAX:
-            raise Malformed(f"tokens/{name[:40]}: a whole number from 0 to {QUANTITY_MAX}")
-        if name not in _EVERY_TYPE:
-            raise Malformed(f"tokens/{name[:40]}: no such token type; there are {', '.join(TOKEN_TYPES)}")
-        if quantity:
-            kept[name] = quantity
-    event.tokens, event.amount = kept, None
-    event.tokens_json = orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
+            raise Malformed(f"tokens/{name}: a whole number from 0 to {QUANTITY_MAX}")
+    if 0 in tokens.values():
+        tokens = {name: quantity for name, quantity in tokens.items() if quantity}
+    event.tokens, event.amount = tokens, None
+    event.tokens_json = orjson.dumps(tokens, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _amount(given: Any) -> int:
