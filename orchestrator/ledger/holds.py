@@ -16,7 +16,7 @@ from orchestrator.clock import rfc3339
 from orchestrator.database.unit import Changes, Lock, Row, View, row_lock
 from orchestrator.errors import Conflict
 from orchestrator.ledger.purse import Allocation, Charged, Purse, purse_locks
-from orchestrator.ledger.refusals import usd
+from orchestrator.ledger.refusals import usd, usd_text
 
 HOLD: Final = "hold"
 LEASE: Final = "lease"
@@ -60,7 +60,12 @@ def hold_shown(row: Row) -> dict[str, Any]:
 
 def captured_shown(row: Row, charged: Charged, *, by: str = BY_USAGE) -> dict[str, Any]:
     """Return a captured hold: what was charged, out of which credit, and by what: usage events, or an amount."""
-    parts = {name: usd(units)["amount"] for name, units in zip(Charged._fields[1:], charged[1:], strict=True)}
+    parts = {
+        "paid": usd_text(charged.paid),
+        "promotional": usd_text(charged.promotional),
+        "provisional": usd_text(charged.provisional),
+        "debt": usd_text(charged.debt),
+    }
     return hold_shown(row) | {"captured_by": by, "charged_to": parts}
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from orchestrator.errors import Conflict, Refusal
-from rates.money import UNITS_MAX, WALLET_USD, Money
+from rates.money import UNITS_MAX, WALLET_USD
+
+_DOLLAR: Final = 10**WALLET_USD.scale
 
 
 class InsufficientBalance(Refusal):
@@ -19,9 +23,15 @@ class WalletFrozen(Conflict):
     title = "The wallet may not be spent"
 
 
+def usd_text(units: int) -> str:
+    """Return nano-dollars from 0 as a decimal string, cents at least: ``Money.decimal(2)``, for answers by the thousand."""
+    dollars, rest = divmod(units, _DOLLAR)
+    return f"{dollars}.{f'{rest:09}'.rstrip('0'):0<2}"
+
+
 def usd(units: int) -> dict[str, str]:
-    """Return nano-dollars in the form of the API, cents at least."""
-    return {"amount": Money(units, WALLET_USD).decimal(2), "currency": WALLET_USD.code}
+    """Return nano-dollars from 0 in the form of the API, cents at least."""
+    return {"amount": usd_text(units), "currency": "USD"}
 
 
 def insufficient(wallet_id: str, asked: int, spendable: int) -> InsufficientBalance:

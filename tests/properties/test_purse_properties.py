@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import Refusal
 from orchestrator.ledger.purse import Allocation, Charged, Purse
+from orchestrator.ledger.refusals import usd_text
+from rates.money import UNITS_MAX, WALLET_USD, Money
 from tests.unit.ledger.desk import NOW_US, Desk
 
 KINDS = ("promotional", "compensation", "paid", "provisional")
@@ -175,3 +177,8 @@ def _agree(desk: Desk, model: Model) -> None:
 BOOKS = (
     "wallet:paid", "wallet:promo", "wallet:provisional", "wallet:held_paid", "wallet:held_promo", "wallet:debt",
 )  # fmt: skip
+
+
+@given(units=st.integers(0, UNITS_MAX))
+def test_an_amount_is_written_as_money_writes_it(units: int) -> None:
+    assert usd_text(units) == Money(units, WALLET_USD).decimal(2)
