@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
-from rates.money import Asset, Money
+from rates.money import WALLET_USD, Asset, Money
 
 if TYPE_CHECKING:
     import aiohttp
@@ -381,6 +381,30 @@ class TokenTransfer:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownTransfer:
+    """One Transfer log to one of our addresses of a contract that nobody vouched for: no amount, only a raw value."""
+
+    tx_hash: str
+    receipt_ordinal: int
+    contract: bytes
+    sender: bytes
+    recipient: bytes
+    raw_value: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAlarm:
+    """What the administrators of a token did that touches us: paused it, set a fee, blacklisted an address of ours."""
+
+    token: ChainToken
+    kind: str
+    """paused | unpaused | fee_changed | deprecated | address_blacklisted | address_cleared | funds_destroyed"""
+    tx_hash: str
+    address: bytes | None = None
+    """Ours, where the alarm is about one."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlockHeader:
     number: int
     hash: str
@@ -397,12 +421,59 @@ class BlockScan:
     """CAIP-2."""
     header: BlockHeader
     transfers: tuple[TokenTransfer, ...]
+    unknown: tuple[UnknownTransfer, ...] = ()
+    """Transfers to us of tokens that are not in the registry, where the account's options ask for them."""
+    alarms: tuple[TokenAlarm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RangeScan:
+    """Final blocks in a row, read by few calls. Only those that hold something for us are among ``blocks``."""
+
+    first_number: int
+    parent_hash: str
+    """Of the first block."""
+    last: BlockHeader
+    blocks: tuple[BlockScan, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ChainHead:
     latest: int
     finalized: int
+    finalized_hash: str = ""
+    """Of that block: believed only where it is the one that we read at this height. "": the node was not asked."""
+
+
+_NO_USD: Final = Money.zero(WALLET_USD)
+
+
+@dataclass(frozen=True, slots=True)
+class FinalityTier:
+    """Deposits up to an amount are credited provisionally after so many blocks."""
+
+    up_to: Money
+    """USD/9, of what would be credited."""
+    blocks: int
+    """The block itself included."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalityRule:
+    """When a deposit on a chain counts. Amounts are USD/9."""
+
+    confirmations: int
+    """Blocks, the deposit's own included, before it is final; by default the chain's own word is needed too."""
+    by_depth: bool = False
+    """True: depth alone decides. False: the block must be at or below the finalized (solidified) one."""
+    tiers: tuple[FinalityTier, ...] = ()
+    """Smallest first. None: nothing is credited before it is final."""
+    customer_max: Money = _NO_USD
+    """Provisional credit of one wallet at a time."""
+    chain_max: Money = _NO_USD
+    """Provisional credit of all wallets on this chain at a time."""
+    merchant_unsecured: Money = _NO_USD
+    """Provisional credit of one merchant's customers beyond what the merchant has available and in reserve."""
 
 
 class ChainScanFailed(RailError):
@@ -425,8 +496,11 @@ class ScansChain(Protocol):
 
     @property
     def confirmations(self) -> int:
-        """Blocks on top, the block itself included, before a transfer is credited."""
+        """Blocks, the block itself included, before a transfer is credited for good (as a rule; see ``finality``)."""
         ...
+
+    @property
+    def finality(self) -> FinalityRule: ...
 
     @property
     def tokens(self) -> Sequence[ChainToken]: ...
@@ -456,6 +530,13 @@ class ScansChain(Protocol):
 
     async def scan_block(self, number: int, is_ours: Callable[[bytes], bool]) -> BlockScan | None:
         """Read one block whole, or None where the chain has no such block yet. Raises ChainScanFailed."""
+        ...
+
+    async def scan_range(self, first: int, last: int, is_ours: Callable[[bytes], bool]) -> RangeScan:
+        """Read from ``first`` up to ``last`` or less (as much as the node gives). Only for blocks that are final.
+
+        Raises ChainScanFailed.
+        """
         ...
 
 

@@ -55,7 +55,8 @@ def is_claimed(view: View, money: MoneyAt) -> bool:
     return view.one("money_claim", *money.claim_key) is not None
 
 
-def _claim(view: View, changes: Changes, money: MoneyAt) -> None:
+def claim(view: View, changes: Changes, money: MoneyAt) -> None:
+    """Take a piece of money for its merchant, for ever."""
     rail, account, mode, kind, rail_id = money.claim_key
     changes.insert(
         "money_claim",
@@ -72,7 +73,7 @@ def _claim(view: View, changes: Changes, money: MoneyAt) -> None:
 
 def credit_wallet(view: View, changes: Changes, money: MoneyAt, price: Price) -> int:
     """Credit a wallet with money that arrived; return the principal in USD/9 units (debt repaid included)."""
-    _claim(view, changes, money)
+    claim(view, changes, money)
     debt = debt_state(view, money.merchant_id, money.mode, money.wallet_id)
     entry, paid = top_up(
         money.object_id,
@@ -97,6 +98,12 @@ def credit_wallet(view: View, changes: Changes, money: MoneyAt, price: Price) ->
             remaining_units=paid.units,
             created_us=view.now_us,
         )
+    tell_credited(view, changes, money, price, paid)
+    return price.principal.units
+
+
+def tell_credited(view: View, changes: Changes, money: MoneyAt, price: Price, paid: Money) -> None:
+    """Say that a wallet was credited; ``paid`` is what reached it after debt."""
     balance = view.balance(money.merchant_id, money.mode, Account.WALLET_PAID.value, money.wallet_id, str(WALLET_USD))
     body = {
         "wallet": money.wallet_id,
@@ -108,12 +115,11 @@ def credit_wallet(view: View, changes: Changes, money: MoneyAt, price: Price) ->
         "source": money.object_id,
     }
     changes.emit("wallet.credited", money.wallet_id, orjson.dumps(body).decode(), money.merchant_id)
-    return price.principal.units
 
 
 def put_in_suspense(view: View, changes: Changes, money: MoneyAt, reason: str, **evidence: object) -> None:
     """Book money that cannot be placed, and ask a person."""
-    _claim(view, changes, money)
+    claim(view, changes, money)
     changes.post(unplaced(money.object_id, money.total, holding=money.holding, payment_id=money.payment_id))
     ask_a_person(
         view, changes, money.merchant_id, money.mode, reason=reason, subject=money.object_id,

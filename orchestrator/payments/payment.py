@@ -61,6 +61,12 @@ class Fact(StrEnum):
     CREDITED = "credited"
     REVIEW = "review"
     """Money arrived that could not be placed: it is in suspense."""
+    PROVISIONAL = "provisional"
+    """What was seen is credited until it is final: it can be used, and it can fall away."""
+    ORPHANED = "orphaned"
+    """What was seen or credited fell away with its block, and nothing else came."""
+    PART_ORPHANED = "part_orphaned"
+    """It fell away with its block; another part stays credited."""
 
 
 COMMANDS: Final[Mapping[Command, frozenset[Status]]] = {
@@ -105,6 +111,9 @@ def _table() -> dict[tuple[Status, Fact], Status]:
         table[status, f.PARTIAL] = s.PARTIALLY_PAID
         table[status, f.SETTLED] = s.SETTLED
         table[status, f.REVIEW] = s.REVIEW
+    for status in (s.PROCESSING, s.PARTIALLY_PAID, s.LATE_PAID, s.REVIEW, s.SETTLED, s.CREDITED):
+        table[status, f.ORPHANED] = s.AWAITING_PAYMENT
+        table[status, f.PART_ORPHANED] = s.PARTIALLY_PAID
     return table
 
 

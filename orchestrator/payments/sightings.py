@@ -7,17 +7,18 @@ from typing import Any
 
 import orjson
 
-from adapters.base import BlockHeader, RailAccount, ScansChain, TokenTransfer
+from adapters.base import BlockHeader, FinalityRule, RailAccount, ScansChain, TokenTransfer
 from orchestrator.clock import rfc3339, to_us
 from orchestrator.database.unit import Changes, Lock, Row, View
 from orchestrator.ids import new_id
 from orchestrator.payments.addresses import AddressOwner
 from orchestrator.payments.attempt import IN_FLIGHT, AttemptStatus
-from orchestrator.payments.crediting import ask_a_person
 from orchestrator.payments.payment import Fact
 from orchestrator.payments.story import Story, money_body, usd_body
 from rates.money import Asset, Money
 
+_BY_PAYMENT = ("merchant_id", "payment_id")
+_WAITING = frozenset({"detected", "provisional"})
 _PAID_BY = ("rail", "account", "method", "asset")
 
 
@@ -28,7 +29,11 @@ class Network:
     account: RailAccount
     chain: str
     family: str
-    confirmations: int
+    finality: FinalityRule
+
+    @property
+    def confirmations(self) -> int:
+        return self.finality.confirmations
 
     @property
     def name(self) -> str:
@@ -36,7 +41,7 @@ class Network:
 
     @classmethod
     def of(cls, account: RailAccount, scanner: ScansChain) -> Network:
-        return cls(account, scanner.chain, scanner.family, scanner.confirmations)
+        return cls(account, scanner.chain, scanner.family, scanner.finality)
 
 
 def deposit_object(row: Row) -> dict[str, Any]:
@@ -52,6 +57,7 @@ def deposit_object(row: Row) -> dict[str, Any]:
         "method": row["method"],
         "amount": money_body(Money(row["units"], Asset.parse(row["asset"]))),
         "credited": usd_body(row["credited_units"]),
+        "provisional": usd_body(row["provisional_units"]),
         "block_number": row["block_number"],
         "block_at": rfc3339(row["block_us"]),
     }
@@ -66,9 +72,9 @@ def attempts_lock(owner: AddressOwner) -> Lock:
     return Lock("attempt", ("merchant_id", "wallet_id", "open_at_rail"), (owner.merchant_id, owner.wallet_id, 1))
 
 
-def waiting_lock(network: str) -> Lock:
-    """Lock the deposits that were seen and wait for their credit: what they bring is not yet in their attempts."""
-    return Lock("deposit", ("network", "status"), (network, "detected"))
+def payment_deposits_lock(merchant_id: str, payment_id: str) -> Lock:
+    """Lock the deposits of a payment: those that wait for their credit are not yet in its attempts."""
+    return Lock("deposit", _BY_PAYMENT, (merchant_id, payment_id))
 
 
 def put_header(view: View, changes: Changes, network: str, header: BlockHeader) -> None:
@@ -82,21 +88,20 @@ def put_header(view: View, changes: Changes, network: str, header: BlockHeader) 
 
 @dataclass(slots=True)
 class Sightings:
-    """The transfers of one block, inside its unit. One payment may be met by several of them."""
+    """The transfers of one or more blocks, inside their unit. One payment may be met by several of them."""
 
     view: View
     changes: Changes
     network: Network
-    header: BlockHeader
     _stories: dict[str, Story] = field(default_factory=dict)
     _paid: dict[str, int] = field(default_factory=dict)
 
-    def record(self, transfer: TokenTransfer, owner: AddressOwner) -> None:
+    def record(self, header: BlockHeader, transfer: TokenTransfer, owner: AddressOwner) -> None:
         """Store one transfer; the same one mined again takes its new block and waits again."""
         key = (self.network.name, transfer.tx_hash, transfer.receipt_ordinal)
         known = self.view.many("deposit", ("network", "tx_hash", "ordinal"), key)
         if known:
-            self._mined_again(known[0])
+            self._mined_again(known[0], header)
             return
         attempt = self._attempt_for(transfer, owner) if transfer.amount.units else None
         row: Row = {
@@ -115,9 +120,9 @@ class Sightings:
             "remainder": str(transfer.remainder),
             "sender": transfer.sender,
             "recipient": transfer.recipient,
-            "block_number": self.header.number,
-            "block_hash": self.header.hash,
-            "block_us": to_us(self.header.timestamp),
+            "block_number": header.number,
+            "block_hash": header.hash,
+            "block_us": to_us(header.timestamp),
             "wallet_id": owner.wallet_id,
             "payment_id": attempt["payment_id"] if attempt else None,
             "attempt_id": attempt["id"] if attempt else None,
@@ -125,6 +130,7 @@ class Sightings:
             "generation": 0,
             "status": "detected" if transfer.amount.units else "dust",
             "credited_units": 0,
+            "provisional_units": 0,
             "created_us": self.view.now_us,
             "updated_us": self.view.now_us,
         }
@@ -146,16 +152,19 @@ class Sightings:
         rows = self.view.many(lock.table, lock.columns, lock.values)
         open_ones = [row for row in rows if tuple(row[name] for name in _PAID_BY) == wanted]
         for row in open_ones:
-            if row["units"] - row["received_units"] - self._waiting(row["id"]) == transfer.amount.units:
+            if row["units"] - row["received_units"] - self._waiting(row) == transfer.amount.units:
                 return row
         return open_ones[0] if len(open_ones) == 1 else None
 
-    def _waiting(self, attempt_id: str) -> int:
-        """Units that were seen for an attempt, in this block or before, and are not credited yet."""
-        lock = waiting_lock(self.network.name)
-        waiting = self.view.many(lock.table, lock.columns, lock.values)
-        before = sum(int(row["units"]) for row in waiting if row["attempt_id"] == attempt_id)
-        return before + self._paid.get(attempt_id, 0)
+    def _waiting(self, attempt: Row) -> int:
+        """Units that were seen for an attempt, in this block or before, and are not credited for good yet."""
+        lock = payment_deposits_lock(attempt["merchant_id"], attempt["payment_id"])
+        before = sum(
+            int(row["units"])
+            for row in self.view.many(lock.table, lock.columns, lock.values)
+            if row["attempt_id"] == attempt["id"] and row["status"] in _WAITING and row["fallen_us"] is None
+        )
+        return before + self._paid.get(attempt["id"], 0)
 
     def _seen(self, attempt: Row, deposit: Row) -> None:
         self._paid[attempt["id"]] = self._paid.get(attempt["id"], 0) + deposit["units"]
@@ -169,29 +178,30 @@ class Sightings:
             key = (attempt["merchant_id"], attempt["id"])
             self.changes.update("attempt", key, status=AttemptStatus.PENDING.value, updated_us=self.view.now_us)
 
-    def _mined_again(self, row: Row) -> None:
+    def _mined_again(self, row: Row, header: BlockHeader) -> None:
+        """Put it into its new block. What was booked when it fell away begins anew, in its next generation."""
+        changed: Row = {
+            "block_number": header.number, "block_hash": header.hash,
+            "block_us": to_us(header.timestamp), "fallen_us": None, "updated_us": self.view.now_us,
+        }  # fmt: skip
         again = row["status"] == "orphaned"
-        self.changes.update(
-            "deposit", (row["merchant_id"], row["id"]),
-            block_number=self.header.number, block_hash=self.header.hash, block_us=to_us(self.header.timestamp),
-            status="detected" if again else row["status"], generation=row["generation"] + (1 if again else 0),
-            updated_us=self.view.now_us,
-        )  # fmt: skip
+        if again:
+            changed |= {"status": "detected" if row["units"] else "dust", "generation": row["generation"] + 1}
+        self.changes.update("deposit", (row["merchant_id"], row["id"]), **changed)
+        if again:
+            self._tell("deposit.detected", {**row, **changed})
+            attempt = self._attempt_of(row)
+            if attempt is not None:
+                self._seen(attempt, {**row, **changed})
+        elif row["fallen_us"] is not None and row["attempt_id"] is not None and row["status"] in _WAITING:
+            self._paid[row["attempt_id"]] = self._paid.get(row["attempt_id"], 0) + row["units"]
+
+    def _attempt_of(self, row: Row) -> Row | None:
+        """Its own attempt, if that still waits for money."""
+        lock = attempts_lock(AddressOwner(row["merchant_id"], row["wallet_id"]))
+        rows = self.view.many(lock.table, lock.columns, lock.values)
+        return next((found for found in rows if found["id"] == row["attempt_id"]), None)
 
     def _tell(self, type_: str, row: Row) -> None:
         body = orjson.dumps(deposit_object(row)).decode()
         self.changes.emit(type_, row["id"], body, row["merchant_id"])
-
-
-def orphan(view: View, changes: Changes, row: Row) -> None:
-    """Take a deposit back out of a block that fell away. What was credited already goes to a person."""
-    if row["status"] == "detected":
-        key = (row["merchant_id"], row["id"])
-        changes.update("deposit", key, status="orphaned", updated_us=view.now_us)
-        body = orjson.dumps(deposit_object({**row, "status": "orphaned"})).decode()
-        changes.emit("deposit.orphaned", row["id"], body, row["merchant_id"])
-    elif row["status"] in {"credited", "unallocated"}:
-        ask_a_person(
-            view, changes, row["merchant_id"], row["mode"], reason="credited_deposit_orphaned", subject=row["id"],
-            payment_id=row["payment_id"], evidence=deposit_object(row),
-        )  # fmt: skip

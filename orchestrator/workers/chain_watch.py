@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client import Gauge
 from sqlalchemy import select
 
-from adapters.base import BlockHeader, ChainScanFailed, RailAdapter, ScansChain
-from orchestrator.clock import from_us
+from adapters.base import BlockHeader, BlockScan, ChainHead, ChainScanFailed, RailAdapter, ScansChain
+from orchestrator.clock import from_us, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import ChainCursor, ChainHeader, table_of
 from orchestrator.database.unit import Row
-from orchestrator.payments.deposits import CursorMoved, Deposits
+from orchestrator.ids import new_id
+from orchestrator.payments.deposits import Blocks, CursorMoved, Deposits
 from orchestrator.payments.sightings import Network
+from orchestrator.payments.token_alarms import note_alarm
 from orchestrator.routing.health import CallOutcome, HealthBoard
 
 REORG_DEPTH_MAX = 5000
+HEADERS_PAGE = 100
 CALL_TIMEOUT_S = 60
+CATCH_UP_FROM_BLOCKS = 8
+"""So many final blocks behind: they are read by ranges."""
+LEASE_S = 30.0
+OFFERED_LAG_S = 300.0
+"""A chain whose newest block that we read is older than this is not offered: who pays would wait without a word."""
 _log = structlog.get_logger("chain")
 _lag = Gauge("crossrail_chain_lag_blocks", "Blocks between a chain's head and our cursor", ["network"])
+_lag_s = Gauge("crossrail_chain_lag_seconds", "Age of the newest block that was read", ["network"])
+_finalized = Gauge("crossrail_chain_finalized", "The highest block that is final and ours", ["network"])
 
 
 class ForkTooDeep(Exception):
@@ -30,44 +41,58 @@ class ForkTooDeep(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ChainWatch:
-    """Watches one rail account that is a chain."""
+    """Watches one rail account that is a chain. Of several watches of one chain, the lease lets one write."""
 
     adapter: RailAdapter
     scanner: ScansChain
     deposits: Deposits
     reads: Reads
     health: HealthBoard
+    lease_seconds: float = LEASE_S
+    owner: str = field(default_factory=lambda: new_id("scn"))
 
     @property
     def network(self) -> Network:
         return Network.of(self.adapter.account, self.scanner)
 
     async def run_once(self) -> int:
-        """Read up to the head; return how many blocks were taken. The cursor never passes a block that was not read."""
+        """Read up to the head, then credit; return how many blocks were taken.
+
+        The cursor never passes a block that was not read. What fell away on a fork is taken back after the new branch
+        was read as far as it could be: most of it is mined again there.
+        """
         network = self.network
         taken = 0
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 head = await self.scanner.head()
             cursor = await self._cursor(network) or await self._start(network, head.latest)
-            while cursor["number"] < head.latest:
-                # After the head was read: whoever pays in these blocks got the address before they were mined.
-                await self.deposits.book.refresh(network.account.mode.value, network.family)
-                if not await self._step(network, cursor):
-                    break
-                taken += 1
-                cursor = await self._cursor(network) or cursor
+            if not await self._lease(network, cursor):
+                return 0
+            try:
+                while cursor["number"] < head.latest:
+                    step = await self._advance(network, cursor, head)
+                    if not step:
+                        break
+                    taken += step
+                    cursor = await self._cursor(network) or cursor
+            finally:
+                await self.deposits.desk.reverse_fallen(network)
+            await self._finalized(network, cursor, head)
         except (ChainScanFailed, TimeoutError) as error:
-            self._note(CallOutcome.UNAVAILABLE, repr(error))
             _log.warning("chain_not_read", network=network.name, error=repr(error)[:300])
+            await self._note(network, repr(error))
             return taken
         except CursorMoved as moved:
             _log.info("cursor_moved", network=network.name, text=str(moved))
             return taken
-        self._note(CallOutcome.ANSWERED, "")
+        cursor = await self._cursor(network) or cursor
         _lag.labels(network.name).set(head.latest - cursor["number"])
-        await self.deposits.credit_final(network, cursor["number"])
+        await self._note(network, "")
+        await self.deposits.desk.settle(network, cursor)
         return taken
+
+    # --- forward --------------------------------------------------------------------------------------------------
 
     async def _start(self, network: Network, latest: int) -> Row:
         """Begin at the head: no address of ours was ever shown before."""
@@ -79,45 +104,116 @@ class ChainWatch:
         assert cursor is not None, "the cursor was just written"
         return cursor
 
+    async def _lease(self, network: Network, cursor: Row) -> bool:
+        """Hold the chain. Renewed when half of it is over."""
+        half_us = int(self.lease_seconds * 500_000)
+        if cursor["owner"] == self.owner and cursor["lease_us"] > self.deposits.clock.now_us() + half_us:
+            return True
+        return await self.deposits.lease(network, self.owner, self.lease_seconds)
+
+    async def _advance(self, network: Network, cursor: Row, head: ChainHead) -> int:
+        """Take the next block or range, or go back on a fork; return the blocks that were taken (1 for going back)."""
+        final = min(head.finalized, head.latest)
+        # After the head was read: whoever pays in these blocks got the address before they were mined.
+        await self.deposits.book.refresh(network.account.mode.value, network.family)
+        if final - cursor["number"] >= CATCH_UP_FROM_BLOCKS:
+            return await self._range(network, cursor, final)
+        return int(await self._step(network, cursor))
+
+    async def _range(self, network: Network, cursor: Row, last: int) -> int:
+        first = int(cursor["number"]) + 1
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            scan = await self.scanner.scan_range(first, last, self._is_ours(network))
+        if scan.parent_hash != cursor["hash"]:
+            await self._go_back(network, cursor)
+            return 1
+        await self._lease(network, cursor)
+        await self.deposits.take(network, Blocks(scan.parent_hash, first, scan.last, scan.blocks), self.owner)
+        self._tell_alarms(network, scan.blocks)
+        return scan.last.number - first + 1
+
     async def _step(self, network: Network, cursor: Row) -> bool:
         """Take the next block, or go back on a fork; say whether to go on."""
-        mode, family = network.account.mode.value, network.family
-        book = self.deposits.book
         async with asyncio.timeout(CALL_TIMEOUT_S):
-            scan = await self.scanner.scan_block(
-                cursor["number"] + 1, lambda address: book.owner(mode, family, address) is not None
-            )
+            scan = await self.scanner.scan_block(cursor["number"] + 1, self._is_ours(network))
         if scan is None:
             return False
-        if scan.header.parent_hash == cursor["hash"]:
-            await self.deposits.take_block(network, scan)
-        else:
+        if scan.header.parent_hash != cursor["hash"]:
             await self._go_back(network, cursor)
+            return True
+        await self.deposits.take_block(network, scan, self.owner)
+        self._tell_alarms(network, (scan,))
         return True
 
-    async def _go_back(self, network: Network, cursor: Row) -> None:
-        dropped = [str(cursor["hash"])]
-        number = int(cursor["number"]) - 1
-        while len(dropped) <= REORG_DEPTH_MAX:
-            ours = await self._header(network, number)
+    def _is_ours(self, network: Network) -> Callable[[bytes], bool]:
+        mode, family, book = network.account.mode.value, network.family, self.deposits.book
+        book.look_ahead(mode, family, self.scanner.derive_address)
+        return book.watched(mode, family).__contains__
+
+    def _tell_alarms(self, network: Network, scans: Sequence[BlockScan]) -> None:
+        for scan in scans:
+            for alarm in scan.alarms:
+                note_alarm(network, alarm)
+
+    async def _finalized(self, network: Network, cursor: Row, head: ChainHead) -> None:
+        """Raise the final block, where the node's is one that we read, with the same hash."""
+        number = head.finalized
+        if number <= cursor["finalized_number"] or number > cursor["number"]:
+            return
+        ours = await self._header(network, number)
+        if ours is not None and head.finalized_hash and head.finalized_hash != ours.hash:
+            _log.error("finalized_block_differs", network=network.name, number=number, ours=ours.hash)
+            return
+        if ours is None:  # inside a range: the last header above it stands in the same chain
             theirs = await self.scanner.header(number)
-            if ours is None:
-                if theirs is None or await self._knows_older(network, number):
+            if theirs is None or theirs.hash != head.finalized_hash:
+                return
+        await self.deposits.lease(network, self.owner, self.lease_seconds, number)
+        _finalized.labels(network.name).set(number)
+
+    # --- back -----------------------------------------------------------------------------------------------------
+
+    async def _go_back(self, network: Network, cursor: Row) -> None:
+        """Find the newest block that we have in common, and rewind to it."""
+        dropped = [str(cursor["hash"])]
+        below = int(cursor["number"])
+        while len(dropped) <= REORG_DEPTH_MAX:
+            kept = await self._headers_below(network, below)
+            if not kept:
+                theirs = await self.scanner.header(below - 1)
+                if theirs is None:
                     break
                 # The fork goes back behind the block that this watch began at: nothing was credited from there.
-                await self.deposits.rewind(network, theirs, dropped)
+                await self.deposits.rewind(network, theirs, dropped, self.owner)
                 return
-            if theirs is not None and theirs.hash == ours.hash:
-                await self.deposits.rewind(network, ours, dropped)
-                return
-            dropped.append(ours.hash)
-            number -= 1
-        raise ForkTooDeep(f"{network.name}: no common block down to {number}")
+            for ours in kept:
+                theirs = await self.scanner.header(ours.number)
+                if theirs is not None and theirs.hash == ours.hash:
+                    await self._tell_depth(network, cursor, ours)
+                    await self.deposits.rewind(network, ours, dropped, self.owner)
+                    return
+                dropped.append(ours.hash)
+                below = ours.number
+        raise ForkTooDeep(f"{network.name}: no common block down to {below}")
 
-    async def _knows_older(self, network: Network, number: int) -> bool:
+    async def _tell_depth(self, network: Network, cursor: Row, ancestor: BlockHeader) -> None:
+        if ancestor.number < cursor["finalized_number"]:
+            _log.error(
+                "final_block_fell_away", network=network.name, finalized=cursor["finalized_number"],
+                ancestor=ancestor.number,
+            )  # fmt: skip
+
+    async def _headers_below(self, network: Network, number: int) -> list[BlockHeader]:
         table = table_of(ChainHeader)
-        query = select(table.c.number).where(table.c.network == network.name, table.c.number < number).limit(1)
-        return await self.reads.one(query) is not None
+        rows = await self.reads.all(
+            select(table)
+            .where(table.c.network == network.name, table.c.number < number)
+            .order_by(table.c.number.desc())
+            .limit(HEADERS_PAGE)
+        )
+        return [_header_of(row) for row in rows]
+
+    # --- rows -----------------------------------------------------------------------------------------------------
 
     async def _cursor(self, network: Network) -> Row | None:
         table = table_of(ChainCursor)
@@ -126,12 +222,24 @@ class ChainWatch:
     async def _header(self, network: Network, number: int) -> BlockHeader | None:
         table = table_of(ChainHeader)
         row = await self.reads.one(select(table).where(table.c.network == network.name, table.c.number == number))
-        if row is None:
-            return None
-        return BlockHeader(number, row["hash"], row["parent_hash"], from_us(row["timestamp_us"]))
+        return None if row is None else _header_of(row)
 
-    def _note(self, outcome: CallOutcome, error: str) -> None:
+    async def _note(self, network: Network, error: str) -> None:
+        """Tell the health board, by scan lag: a chain is offered while its newest block that we read is fresh."""
+        cursor = await self._cursor(network)
+        newest = None if cursor is None else await self._header(network, cursor["number"])
+        now = self.deposits.clock.now()
+        lag_s = 0.0 if newest is None else max(0.0, (to_us(now) - to_us(newest.timestamp)) / 1_000_000)
+        _lag_s.labels(network.name).set(lag_s)
+        late = newest is None or lag_s > OFFERED_LAG_S
+        if error and not late:
+            return  # one bad answer is no reason to offer a chain less: its scan is fresh
+        outcome = CallOutcome.UNAVAILABLE if late else CallOutcome.ANSWERED
+        text = error or (f"the newest block that was read is {lag_s:.0f} s old" if late else "")
         account = self.adapter.account
         for token in self.scanner.tokens:
-            key = (account.rail, account.account, token.method)
-            self.health.record(key, outcome, self.deposits.clock.now(), error[:200])
+            self.health.record((account.rail, account.account, token.method), outcome, now, text[:200])
+
+
+def _header_of(row: Row) -> BlockHeader:
+    return BlockHeader(row["number"], row["hash"], row["parent_hash"], from_us(row["timestamp_us"]))

@@ -18,7 +18,7 @@ POST {base}/_control                        one or more of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -98,6 +98,9 @@ class NodeSimulator:
         ]
         self.settings = settings
         self.tokens = {token.code: token for token in tokens}
+        # What the account calls final is final here, so that a sandbox with blocks of a second does not wait for minutes.
+        finality_blocks = int(options.get("confirmations", kind.finality_blocks + 1)) - 1
+        kind = replace(kind, finality_blocks=finality_blocks)
         self.chain = SimulatedChain(int(options["chain_id"]), float(options["block_seconds"]), now)
         self.node = SimulatedNode(kind, self.chain, {token.contract: token for token in tokens})
         self.switches = NodeSwitches()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from itertools import pairwise
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from adapters.base import ChainToken, Mode, RailAccount, RailMisconfigured
+from adapters.base import ChainToken, FinalityRule, FinalityTier, Mode, RailAccount, RailMisconfigured
 from adapters.kit.chain.addresses import DepositAddresses, NotAnAccountKey, NotAnAddress
 from adapters.kit.chain.secrets_guard import field_holding_a_key
-from rates.money import Money, MoneyError, display_asset
+from rates.money import WALLET_USD, Money, MoneyError, display_asset
 
 PUBLISHED_FIRST_ADDRESSES: Final = frozenset(
     {
@@ -23,6 +24,9 @@ PUBLISHED_FIRST_ADDRESSES: Final = frozenset(
 """Deposit addresses whose private keys everybody knows: live refuses them."""
 
 
+Usd = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})?$")]
+
+
 class TokenOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -31,6 +35,26 @@ class TokenOptions(BaseModel):
     method: Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)+$")]
     symbol: str | None = None
     """What the contract calls itself where that is not the token's code (``USD₮0``)."""
+
+
+class TierOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    up_to_usd: Usd
+    blocks: Annotated[StrictInt, Field(ge=1, le=10_000)]
+
+
+class FinalityOptions(BaseModel):
+    """When deposits count; see ``adapters.base.FinalityRule``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    final: Literal["finalized", "confirmations"] = "finalized"
+    """``finalized``: the chain's own word (TRON: solidified), and ``confirmations`` blocks at least."""
+    tiers: Annotated[tuple[TierOptions, ...], Field(max_length=10)] = ()
+    customer_usd: Usd = "0"
+    chain_usd: Usd = "0"
+    merchant_unsecured_usd: Usd = "0"
 
 
 class ChainOptions(BaseModel):
@@ -51,6 +75,14 @@ class ChainOptions(BaseModel):
     minimum: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] = "0"
     """Smallest amount that is asked for, of each token. Less that arrives is credited all the same."""
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+    finality: FinalityOptions = FinalityOptions()
+    calls_per_second: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """To each node; 0: no limit of ours. TronGrid suspends above 15."""
+    range_blocks_max: Annotated[StrictInt, Field(ge=1, le=5000)] = 2000
+    """Longest range that is asked for in catch-up; nodes that allow less are found out."""
+    unknown_tokens: bool = False
+    """Read the transfers of every contract, so that tokens nobody registered are recorded for a person. More bytes per
+    block, as many calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +108,7 @@ class ChainConfig:
     tokens: tuple[ChainToken, ...]
     rpc_urls: tuple[str, ...]
     addresses: DepositAddresses
+    finality: FinalityRule
 
     def minimum_of(self, token: ChainToken) -> Money:
         return Money.parse(self.options.minimum, token.asset)
@@ -100,13 +133,38 @@ def read_config(account: RailAccount, family: Family) -> ChainConfig:
         raise RailMisconfigured(f"{where}: chain: chain id {options.chain_id} is {' or '.join(chains)}")
     tokens = tuple(_token(where, code, token, family) for code, token in options.tokens.items())
     _refuse_twins(where, tokens)
-    config = ChainConfig(options.chain or chains[0], options, tokens, rpc_urls, _addresses(where, options, account))
+    config = ChainConfig(
+        options.chain or chains[0],
+        options,
+        tokens,
+        rpc_urls,
+        _addresses(where, options, account),
+        _finality(where, options),
+    )
     for token in tokens:
         try:
             config.minimum_of(token)
         except MoneyError as error:
             raise RailMisconfigured(f"{where}: minimum: {error}") from None
     return config
+
+
+def _finality(where: str, options: ChainOptions) -> FinalityRule:
+    given = options.finality
+    tiers = tuple(FinalityTier(Money.parse(tier.up_to_usd, WALLET_USD), tier.blocks) for tier in given.tiers)
+    for smaller, larger in pairwise(tiers):
+        if smaller.up_to.units >= larger.up_to.units or smaller.blocks > larger.blocks:
+            raise RailMisconfigured(f"{where}: finality.tiers: each is for a larger amount and no fewer blocks")
+    if tiers and tiers[-1].blocks > options.confirmations:
+        raise RailMisconfigured(f"{where}: finality.tiers: no tier waits longer than confirmations")
+    return FinalityRule(
+        confirmations=options.confirmations,
+        by_depth=given.final == "confirmations",
+        tiers=tiers,
+        customer_max=Money.parse(given.customer_usd, WALLET_USD),
+        chain_max=Money.parse(given.chain_usd, WALLET_USD),
+        merchant_unsecured=Money.parse(given.merchant_unsecured_usd, WALLET_USD),
+    )
 
 
 def _token(where: str, code: str, token: TokenOptions, family: Family) -> ChainToken:

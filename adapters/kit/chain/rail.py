@@ -22,6 +22,7 @@ from adapters.base import (
     ChainScanFailed,
     ChainToken,
     DepositAddress,
+    FinalityRule,
     Flow,
     PaymentOrder,
     PaymentReference,
@@ -30,8 +31,10 @@ from adapters.base import (
     RailEvent,
     RailMisconfigured,
     RailUnavailable,
+    RangeScan,
 )
 from adapters.kit.chain.addresses import NotAnAddress
+from adapters.kit.chain.budget import TokenBucket
 from adapters.kit.chain.options import Family, TokenOptions, read_config
 from adapters.kit.chain.rpc import NodeRpc, quantity
 from adapters.kit.chain.scanner import LogScanner, WatchedChain
@@ -52,8 +55,19 @@ class ChainRail(ABC):
         self._family = family
         self._config = read_config(account, family)
         timeout_seconds = self._config.options.timeout_seconds
-        self._nodes = tuple(NodeRpc(url, http, timeout_seconds) for url in self._config.rpc_urls)
-        watched = WatchedChain(self._config.chain, self._config.options.chain_id, self._config.tokens, family.has_bloom)
+        per_second = self._config.options.calls_per_second
+        self._nodes = tuple(
+            NodeRpc(url, http, timeout_seconds, TokenBucket(per_second, max(1.0, per_second)))
+            for url in self._config.rpc_urls
+        )
+        watched = WatchedChain(
+            self._config.chain,
+            self._config.options.chain_id,
+            self._config.tokens,
+            family.has_bloom,
+            unknown_tokens=self._config.options.unknown_tokens,
+            range_blocks_max=self._config.options.range_blocks_max,
+        )
         self._scanner = LogScanner(watched, self._nodes)
         self._by_method = {token.method: token for token in self._config.tokens}
 
@@ -141,6 +155,10 @@ class ChainRail(ABC):
         return self._config.options.confirmations
 
     @property
+    def finality(self) -> FinalityRule:
+        return self._config.finality
+
+    @property
     def tokens(self) -> Sequence[ChainToken]:
         return self._config.tokens
 
@@ -162,6 +180,9 @@ class ChainRail(ABC):
 
     async def scan_block(self, number: int, is_ours: Callable[[bytes], bool]) -> BlockScan | None:
         return await self._scanner.scan_block(number, is_ours)
+
+    async def scan_range(self, first: int, last: int, is_ours: Callable[[bytes], bool]) -> RangeScan:
+        return await self._scanner.scan_range(first, last, is_ours)
 
     async def check(self) -> None:
         """Assert chain id, and code, symbol and decimals of each token, at every node that answers.

@@ -18,12 +18,20 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
+from prometheus_client import Counter
 
 from adapters.base import ChainScanFailed
+from adapters.kit.chain.budget import BudgetSpent, TokenBucket
 
 ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
 """java-tron stops at 25 MiB (``maxResponseSize``)."""
 
+BUSY_STATUSES: Final = frozenset({403, 429})
+"""TronGrid suspends with 403."""
+BUSY_WORDS: Final = "lack of computing resources"
+BUSY_PAUSE_S: Final = 1.0
+
+_calls = Counter("crossrail_node_calls", "Calls to chain nodes", ["node", "method", "outcome"])
 _QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _HASH: Final = re.compile(r"0x[0-9a-f]{64}")
 
@@ -37,11 +45,30 @@ class NodeRefused(ChainScanFailed):
         self.message = message
 
 
+class NodeBusy(ChainScanFailed):
+    """The node has no time for us (429, java-tron's "lack of computing resources"): ask less, ask another."""
+
+    def __init__(self, text: str, retry_after_s: float) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class NodeSilent(ChainScanFailed):
+    """No answer: time-out, connection, or a server's error."""
+
+
+class AnswerTooLarge(ChainScanFailed):
+    """More bytes than are read: ask for less."""
+
+
 class NodeRpc:
     """One node. Its address may hold an API key, so errors show the host only."""
 
-    def __init__(self, url: str, http: aiohttp.ClientSession, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self, url: str, http: aiohttp.ClientSession, timeout_seconds: float = 10.0, bucket: TokenBucket | None = None
+    ) -> None:
         self._url = url
+        self._bucket = bucket or TokenBucket(0, 0)
         self._http = http
         self._timeout_seconds = timeout_seconds
         self._ids = itertools.count(1)
@@ -55,7 +82,22 @@ class NodeRpc:
         """
         call_id = next(self._ids)
         request = orjson.dumps({"jsonrpc": "2.0", "id": call_id, "method": method, "params": params})
-        body = self._decoded(method, await self._post(method, request))
+        try:
+            await self._bucket.take(self._timeout_seconds)
+        except BudgetSpent:
+            raise NodeBusy(f"{self.name} {method}: our own limit of calls is reached", 1.0) from None
+        outcome = "failed"
+        try:
+            body = self._decoded(method, await self._post(method, request))
+            outcome = "refused" if body.get("error") is not None else "answered"
+        except NodeBusy:
+            outcome = "busy"
+            raise
+        except NodeSilent:
+            outcome = "silent"
+            raise
+        finally:
+            _calls.labels(self.name, method, outcome).inc()
         error = body.get("error")
         if error is not None:
             raise self._refusal(method, error)
@@ -77,19 +119,21 @@ class NodeRpc:
                 asyncio.timeout(self._timeout_seconds),
                 self._http.post(self._url, data=request, headers=headers, allow_redirects=False) as response,
             ):
+                if response.status in BUSY_STATUSES:
+                    raise NodeBusy(f"{self.name} {method}: HTTP {response.status}", _retry_after_s(response))
                 if response.status != 200:
-                    raise ChainScanFailed(f"{self.name} {method}: HTTP {response.status}")
+                    raise NodeSilent(f"{self.name} {method}: HTTP {response.status}")
                 received = bytearray()
                 async for chunk in response.content.iter_chunked(65536):
                     received += chunk
                     if len(received) > ANSWER_BYTES_MAX:
-                        raise ChainScanFailed(f"{self.name} {method}: more than {ANSWER_BYTES_MAX} bytes")
+                        raise AnswerTooLarge(f"{self.name} {method}: more than {ANSWER_BYTES_MAX} bytes")
                 return bytes(received)
         except TimeoutError:
-            raise ChainScanFailed(f"{self.name} {method}: no answer within {self._timeout_seconds} s") from None
+            raise NodeSilent(f"{self.name} {method}: no answer within {self._timeout_seconds} s") from None
         except (aiohttp.ClientError, OSError) as error:
             # The text of aiohttp's errors may hold the whole address, key included.
-            raise ChainScanFailed(f"{self.name} {method}: {type(error).__name__}") from None
+            raise NodeSilent(f"{self.name} {method}: {type(error).__name__}") from None
 
     def _decoded(self, method: str, raw: bytes) -> dict[str, Any]:
         try:
@@ -98,6 +142,8 @@ class NodeRpc:
             raise ChainScanFailed(f"{self.name} {method}: no JSON but {raw[:120]!r}") from None
         if not isinstance(body, dict):
             raise ChainScanFailed(f"{self.name} {method}: no JSON object but {_short(body)}")
+        if "jsonrpc" not in body and BUSY_WORDS in str(body.get("Error")):
+            raise NodeBusy(f"{self.name} {method}: HTTP 200 with {_short(body)}", BUSY_PAUSE_S)
         return body
 
     def _refusal(self, method: str, error: Any) -> ChainScanFailed:
@@ -105,6 +151,12 @@ class NodeRpc:
             message = str(error.get("message", ""))[:200]
             return NodeRefused(f"{self.name} {method}: {error['code']} {message}", error["code"], message)
         return ChainScanFailed(f"{self.name} {method}: {_short(error)}")
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float:
+    """Return the seconds of Retry-After; its date form is rare and gets the default."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else BUSY_PAUSE_S
 
 
 def _short(value: Any) -> str:

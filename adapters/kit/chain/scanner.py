@@ -1,43 +1,58 @@
 """One log scanner for EVM chains and TRON: two calls per block, however many addresses we have.
 
-A block is read so:
+At the tip a block is read so:
 1. the header by its number;
-2. ``eth_getLogs({blockHash, address: [our contracts], topics: [Transfer]})`` (EIP-234: a node that lacks the block
-   must say so and cannot answer "none"); recipients are matched here, against ``is_ours``;
+2. ``eth_getLogs({blockHash, address: [our contracts], topics: [Transfer, acts of administrators]})`` (EIP-234: a node
+   that lacks the block must say so and cannot answer "none"); recipients are matched here, against ``is_ours``;
 3. for our hits only, the receipt: it must have succeeded, and gives the log's place inside it.
 
-An empty answer is not simply believed.
-- EVM: the header's bloom filter decides. Where it denies our contracts, "none" is proven. Where it says "maybe" (on busy
-  chains it often does so without cause) the logs are asked for once more, of another node where there is one; if they are
-  empty again, all receipts of the block are read, which must be those of the header's transactions and must make up
-  the header's bloom: then they are the whole truth, with or without a transfer. Only if that fails too is the block not
-  read (ChainScanFailed), so a false positive cannot halt the chain.
-- TRON: the bloom is constant zero. A block without transactions is empty; else its receipts are read, which must be those
-  of the header's transactions. A node too old for ``eth_getBlockReceipts`` is believed, unless a second one disagrees.
-  Hardly a block of the main network has no USDT transfer, so this costs nothing there.
+Final blocks far behind are read by ranges: two headers and one ``eth_getLogs({fromBlock, toBlock})``, whose span grows
+while the node answers and halves when it says "too much"; blocks with something for us are then read by their headers.
+A range without any log is not believed: another node must say the same, or its blocks are read one by one.
 
-Several nodes: one block is read from one node; if it fails, the next node is asked. Each node is asked for its chain
-id before it is used.
+An empty answer at the tip is not believed either (``EmptyAnswers``). Several nodes: ``Providers``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
-from adapters.base import BlockHeader, BlockScan, ChainHead, ChainScanFailed, ChainToken, TokenTransfer
+from adapters.base import (
+    BlockHeader,
+    BlockScan,
+    ChainHead,
+    ChainScanFailed,
+    ChainToken,
+    RangeScan,
+    TokenTransfer,
+    UnknownTransfer,
+)
 from adapters.kit.chain.block import NodeBlock, read_block
-from adapters.kit.chain.bloom import bits_of, bits_of_all, may_hold
+from adapters.kit.chain.block_logs import WATCHED_TOPICS, Findings, LogReader
+from adapters.kit.chain.empty_answers import EmptyAnswers
+from adapters.kit.chain.providers import NoNodeAnswered, Providers
 from adapters.kit.chain.receipt import ordinal_of, succeeded
-from adapters.kit.chain.rpc import NodeRefused, NodeRpc, as_list, as_object, data_bytes, hash32, quantity
-from adapters.kit.chain.transfer_log import TRANSFER_TOPIC, TransferLog, narrow, read_transfer
+from adapters.kit.chain.rpc import (
+    AnswerTooLarge,
+    NodeRefused,
+    NodeRpc,
+    NodeSilent,
+    as_list,
+    as_object,
+    hash32,
+    quantity,
+)
+from adapters.kit.chain.transfer_log import TransferLog, narrow
 
 RECEIPTS_AT_ONCE_MAX: Final = 8
-METHOD_NOT_FOUND: Final = -32601
-
-T = TypeVar("T")
+SPAN_FIRST: Final = 64
+SUSPECT_COUNTS: Final = frozenset({1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000})
+"""Some nodes cut an answer at a round number and say nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,60 +63,123 @@ class WatchedChain:
     tokens: tuple[ChainToken, ...]
     has_bloom: bool
     """False where headers carry no real bloom filter (TRON)."""
+    unknown_tokens: bool = False
+    """True: Transfer logs of every contract are read, so that tokens nobody registered are found."""
+    range_blocks_max: int = 2000
 
 
 class LogScanner:
-    """Reads blocks of one chain from its nodes. Keeps nothing but which node answered last."""
+    """Reads blocks of one chain from its nodes. Keeps nothing but the span that its nodes bear."""
 
     def __init__(self, watched: WatchedChain, nodes: Sequence[NodeRpc]) -> None:
         self._watched = watched
-        self._nodes = tuple(nodes)
-        self._preferred = 0
+        self.providers = Providers(watched.chain_id, nodes)
         self._tokens = {token.contract: token for token in watched.tokens}
-        self._addresses = ["0x" + contract.hex() for contract in self._tokens]
-        topic_bits = bits_of(bytes.fromhex(TRANSFER_TOPIC[2:]))
-        self._bits = {contract: bits_of(contract) | topic_bits for contract in self._tokens}
+        self._reader = LogReader(watched.tokens, unknown_tokens=watched.unknown_tokens)
+        self._filter: dict[str, Any] = {"topics": [WATCHED_TOPICS]}
+        if not watched.unknown_tokens:
+            self._filter["address"] = ["0x" + contract.hex() for contract in self._tokens]
+        self._doubts = EmptyAnswers(self.providers, self._tokens, self._logs, has_bloom=watched.has_bloom)
+        self._span = min(SPAN_FIRST, watched.range_blocks_max)
+
+    @property
+    def span(self) -> int:
+        """How many blocks the next range asks for."""
+        return self._span
 
     async def head(self) -> ChainHead:
-        return await self._ask(self._head_of)
+        return await self.providers.ask(self._head_of)
 
     async def header(self, number: int) -> BlockHeader | None:
         async def read(node: NodeRpc) -> BlockHeader | None:
             block = await self._block(node, number)
             return block.header if block else None
 
-        return await self._ask(read)
+        return await self.providers.ask(read)
 
     async def scan_block(self, number: int, is_ours: Callable[[bytes], bool]) -> BlockScan | None:
         async def read(node: NodeRpc) -> BlockScan | None:
             block = await self._block(node, number)
             return await self._scan(node, block, is_ours) if block else None
 
-        return await self._ask(read)
+        return await self.providers.ask(read)
 
-    async def _ask(self, read: Callable[[NodeRpc], Awaitable[T]]) -> T:
-        """Ask the node that answered last, then the others. Raises ChainScanFailed with every node's reason."""
-        reasons: list[str] = []
-        for step in range(len(self._nodes)):
-            place = (self._preferred + step) % len(self._nodes)
-            node = self._nodes[place]
+    async def scan_range(self, first: int, last: int, is_ours: Callable[[bytes], bool]) -> RangeScan:
+        """Read final blocks from ``first``: as many as the span allows, ``last`` at most. Raises ChainScanFailed."""
+        while True:
+            end = min(last, first + self._span - 1)
             try:
-                await node.ensure_chain(self._watched.chain_id)
-                answer = await read(node)
+                scan = await self.providers.ask(partial(self._range, first=first, last=end, is_ours=is_ours))
             except ChainScanFailed as failed:
-                reasons.append(str(failed))
+                if end == first or not _asks_for_less(failed):
+                    raise
+                self._span = max(1, (end - first + 1) // 2)
             else:
-                self._preferred = place
-                return answer
-        raise ChainScanFailed("; ".join(reasons))
+                if end - first + 1 == self._span:
+                    self._span = min(self._watched.range_blocks_max, self._span * 2)
+                return scan
+
+    # --- one range ------------------------------------------------------------------------------------------------
+
+    async def _range(self, node: NodeRpc, first: int, last: int, is_ours: Callable[[bytes], bool]) -> RangeScan:
+        wanted = {"fromBlock": hex(first), "toBlock": hex(last), **self._filter}
+        async with _gathering() as tasks:
+            heads = tasks.create_task(self._present(node, first)), tasks.create_task(self._present(node, last))
+            asked = tasks.create_task(node.call("eth_getLogs", wanted))
+        start, end = (task.result() for task in heads)
+        logs = as_list(asked.result(), f"{node.name} eth_getLogs")
+        if len(logs) in SUSPECT_COUNTS and last > first:
+            raise AnswerTooLarge(f"{node.name} eth_getLogs: exactly {len(logs)} logs: the answer may be cut")
+        if not logs:
+            logs = await self._second_range(node, wanted)
+        if not logs:
+            return await self._one_by_one(node, first, end, start.header.parent_hash, is_ours)
+        blocks: list[BlockScan] = []
+        for number, raw in sorted(self._reader.sift(logs, is_ours).items()):
+            if not first <= number <= last:
+                raise ChainScanFailed(f"{node.name} eth_getLogs: block {number} came for {first} to {last}")
+            block = await self._present(node, number)
+            found = self._reader.find(block.header, raw, is_ours)
+            if found.transactions or found.alarms:
+                blocks.append(await self._complete(node, block.header, found))
+        return RangeScan(first, start.header.parent_hash, end.header, tuple(blocks))
+
+    async def _second_range(self, node: NodeRpc, wanted: Any) -> list[Any]:
+        """Ask another node for a range that one calls empty; with nobody else to ask there is no answer."""
+        for other in self.providers.others(node):
+            logs = await self.providers.ask_one(other, lambda asked: asked.call("eth_getLogs", wanted))
+            return as_list(logs, f"{other.name} eth_getLogs")
+        return []
+
+    async def _one_by_one(
+        self, node: NodeRpc, first: int, end: NodeBlock, parent_hash: str, is_ours: Callable[[bytes], bool]
+    ) -> RangeScan:
+        """Read a range that is said to be empty block by block: each answer is then held against its header."""
+        last = end.header
+        scans: list[BlockScan] = []
+        for number in range(first, last.number + 1):
+            scan = await self._scan(node, await self._present(node, number), is_ours)
+            if scan.transfers or scan.unknown or scan.alarms:
+                scans.append(scan)
+        return RangeScan(first, parent_hash, last, tuple(scans))
+
+    async def _present(self, node: NodeRpc, number: int) -> NodeBlock:
+        block = await self._block(node, number)
+        if block is None:
+            raise ChainScanFailed(f"{node.name}: final block {number} is not there")
+        return block
+
+    # --- one block ------------------------------------------------------------------------------------------------
 
     async def _head_of(self, node: NodeRpc) -> ChainHead:
         block = as_object(await node.call("eth_getBlockByNumber", "finalized", False), "finalized block")
         finalized = quantity(block.get("number"), "finalized block.number")
+        finalized_hash = hash32(block.get("hash"), "finalized block.hash")
         latest = quantity(await node.call("eth_blockNumber"), "eth_blockNumber")
         if finalized > latest:
             raise ChainScanFailed(f"{node.name}: finalized block {finalized} is above the latest, {latest}")
-        return ChainHead(latest, finalized)
+        self.providers.saw_head(node, latest)
+        return ChainHead(latest, finalized, finalized_hash)
 
     async def _block(self, node: NodeRpc, number: int) -> NodeBlock | None:
         raw = await node.call("eth_getBlockByNumber", hex(number), False)
@@ -110,68 +188,28 @@ class LogScanner:
     async def _scan(self, node: NodeRpc, block: NodeBlock, is_ours: Callable[[bytes], bool]) -> BlockScan:
         logs = await self._logs(node, block.header)
         if not logs:
-            logs = await self._doubt_nothing(node, block)
-        hits = self._hits(block, logs, is_ours)
-        receipts = await self._receipts(node, sorted({hit.tx_hash for hit in hits}), block.header)
-        transfers = tuple(
-            self._transfer(hit, receipts[hit.tx_hash], block.header) for hit in hits if hit.tx_hash in receipts
-        )
-        return BlockScan(self._watched.chain, block.header, transfers)
+            logs = await self._doubts.settle(node, block)
+        found = self._reader.find(block.header, logs, is_ours)
+        self._doubts.assert_in_bloom(block, found.hits)
+        return await self._complete(node, block.header, found)
 
     async def _logs(self, node: NodeRpc, header: BlockHeader) -> list[Any]:
-        wanted = {"blockHash": header.hash, "address": self._addresses, "topics": [TRANSFER_TOPIC]}
+        wanted = {"blockHash": header.hash, **self._filter}
         return as_list(await node.call("eth_getLogs", wanted), f"{node.name} eth_getLogs")
 
-    async def _doubt_nothing(self, node: NodeRpc, block: NodeBlock) -> list[Any]:
-        """Return the logs after all, or an empty list that is proven (see the top of this file)."""
-        others = [other for other in self._nodes if other is not node]
-        if not self._watched.has_bloom:
-            return await self._prove_without_bloom(node, others, block)
-        if not any(may_hold(block.bloom, bits) for bits in self._bits.values()):
-            return []
-        if again := await self._logs_again([*others, node], block.header):
-            return again
-        logs = await _logs_of_receipts(node, block)
-        if bits_of_all(item for log in logs for item in _bloom_items(log)) != block.bloom:
-            raise ChainScanFailed(f"{node.name}: the logs of block {block.header.hash} do not make up its bloom")
-        return logs
-
-    async def _prove_without_bloom(self, node: NodeRpc, others: Sequence[NodeRpc], block: NodeBlock) -> list[Any]:
-        if not block.transaction_hashes:
-            return []
-        try:
-            return await _logs_of_receipts(node, block)
-        except NodeRefused as refused:
-            if refused.code != METHOD_NOT_FOUND:
-                raise
-        if not others:
-            return []
-        await others[0].ensure_chain(self._watched.chain_id)
-        return await self._logs(others[0], block.header)
-
-    async def _logs_again(self, nodes: Sequence[NodeRpc], header: BlockHeader) -> list[Any]:
-        """Ask once more. A second node that cannot answer settles nothing: the receipts decide then."""
-        try:
-            await nodes[0].ensure_chain(self._watched.chain_id)
-            return await self._logs(nodes[0], header)
-        except ChainScanFailed:
-            if len(nodes) == 1:
-                raise
-            return []
-
-    def _hits(self, block: NodeBlock, logs: Sequence[Any], is_ours: Callable[[bytes], bool]) -> list[TransferLog]:
-        """Return the transfers to us, zero values dropped: anybody can emit those from any address."""
-        hits: dict[int, TransferLog] = {}
-        for raw in logs:
-            log = read_transfer(raw, block.header.hash, block.header.number, self._tokens)
-            if log is None or log.value == 0 or not is_ours(log.recipient):
-                continue
-            if log.log_index in hits:
-                raise ChainScanFailed(f"log {log.log_index} of block {block.header.hash} came twice")
-            if self._watched.has_bloom and not may_hold(block.bloom, self._bits[log.contract]):
-                raise ChainScanFailed(f"log {log.log_index} is denied by the bloom of block {block.header.hash}")
-            hits[log.log_index] = log
-        return [hits[index] for index in sorted(hits)]
+    async def _complete(self, node: NodeRpc, header: BlockHeader, found: Findings) -> BlockScan:
+        receipts = await self._receipts(node, found.transactions, header)
+        transfers = tuple(
+            self._transfer(hit, receipts[hit.tx_hash], header) for hit in found.hits if hit.tx_hash in receipts
+        )
+        unknown = tuple(
+            UnknownTransfer(
+                log.tx_hash, ordinal_of(log, receipts[log.tx_hash], header.hash, header.number), log.contract, log.sender,
+                log.recipient, log.value,
+            )
+            for log in found.strangers if log.tx_hash in receipts
+        )  # fmt: skip
+        return BlockScan(self._watched.chain, header, transfers, unknown, found.alarms)
 
     async def _receipts(self, node: NodeRpc, tx_hashes: Sequence[str], header: BlockHeader) -> dict[str, Any]:
         """Return the receipts of those transactions that succeeded."""
@@ -204,23 +242,23 @@ class LogScanner:
         )
 
 
-async def _logs_of_receipts(node: NodeRpc, block: NodeBlock) -> list[Any]:
-    """Return every log of the block, by the receipts of all of its transactions.
+def _asks_for_less(failed: ChainScanFailed) -> bool:
+    """Say whether a shorter range may be answered: the node named a limit, was too slow or said too much.
 
-    Raises ChainScanFailed where the receipts are not of exactly the header's transactions.
+    Nodes have no common code for it: -32005, -32602, -32600, -32000 and words are all in use.
     """
-    raw = await node.call("eth_getBlockReceipts", hex(block.header.number))
-    receipts = [as_object(receipt, "receipt") for receipt in as_list(raw, f"{node.name} eth_getBlockReceipts")]
-    found = {hash32(receipt.get("transactionHash"), "receipt.transactionHash") for receipt in receipts}
-    if found != block.transaction_hashes:
-        raise ChainScanFailed(f"{node.name}: the receipts of block {block.header.hash} are not of its transactions")
-    return [log for receipt in receipts for log in as_list(receipt.get("logs"), "receipt.logs")]
+    reasons = failed.failures if isinstance(failed, NoNodeAnswered) else (failed,)
+    return any(isinstance(reason, (AnswerTooLarge, NodeSilent, NodeRefused)) for reason in reasons)
 
 
-def _bloom_items(raw: Any) -> list[bytes]:
-    log = as_object(raw, "log")
-    topics = as_list(log.get("topics"), "log.topics")
-    return [
-        data_bytes(log.get("address"), 20, "log.address"),
-        *(data_bytes(topic, 32, "log.topics") for topic in topics),
-    ]
+@asynccontextmanager
+async def _gathering() -> AsyncIterator[asyncio.TaskGroup]:
+    """Run calls together; the first failure is raised as what it is, not in a group."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except* ChainScanFailed as failed:
+        first = failed.exceptions[0]
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None

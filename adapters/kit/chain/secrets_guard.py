@@ -19,6 +19,28 @@ def field_holding_a_key(options: Mapping[str, Any]) -> str | None:
     return next(_suspects("", options), None)
 
 
+def place_of_a_wallet_key(data: Any) -> tuple[str | int, ...] | None:
+    """Return the way to the first text that is an extended private key or a mnemonic, wherever it stands.
+
+    Raw 32-byte keys are not looked for: a rail's HMAC key looks the same. ``field_holding_a_key`` finds those.
+    """
+    return next(_wallet_keys((), data), None)
+
+
+def _wallet_keys(trail: tuple[str | int, ...], value: Any) -> Iterator[tuple[str | int, ...]]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from _wallet_keys((*trail, key), inner)
+        case list():
+            for place, inner in enumerate(value):
+                yield from _wallet_keys((*trail, place), inner)
+        case str() if _EXTENDED_PRIVATE.search(value) or _is_mnemonic(value):
+            yield trail
+        case _:
+            pass
+
+
 def _suspects(name: str, value: Any) -> Iterator[str]:
     if any(telling in name.rpartition(".")[2].lower() for telling in _TELLING_NAMES):
         yield name
@@ -35,5 +57,9 @@ def _suspects(name: str, value: Any) -> Iterator[str]:
 def _is_key(text: str) -> bool:
     if _EXTENDED_PRIVATE.search(text) or _RAW_PRIVATE.fullmatch(text) or _WIF.fullmatch(text):
         return True
+    return _is_mnemonic(text)
+
+
+def _is_mnemonic(text: str) -> bool:
     words = text.split()
     return len(words) in _MNEMONIC_WORDS and all(_WORD.fullmatch(word.lower()) for word in words)

@@ -19,8 +19,8 @@ from adapters.base import BlockScan
 from adapters.evm.adapter import EvmRail
 from adapters.kit.chain.block import read_block
 from adapters.kit.chain.bloom import bits_of_all
+from adapters.kit.chain.empty_answers import bloom_items, logs_of_receipts
 from adapters.kit.chain.rpc import NodeRpc
-from adapters.kit.chain.scanner import _bloom_items, _logs_of_receipts
 from tests.adapters.chains.bench import account
 
 pytestmark = pytest.mark.anvil
@@ -160,8 +160,8 @@ async def test_the_bloom_of_a_real_block_is_the_one_that_we_compute(real: RealCh
     block = read_block(await real.node.call("eth_getBlockByNumber", hex(number), False), number, has_bloom=True)
     assert block is not None
     assert block.bloom
-    (log,) = await _logs_of_receipts(real.node, block)
-    assert bits_of_all(_bloom_items(log)) == block.bloom
+    (log,) = await logs_of_receipts(real.node, block)
+    assert bits_of_all(bloom_items(log)) == block.bloom
 
 
 async def test_finality_trails_the_head(real: RealChain) -> None:

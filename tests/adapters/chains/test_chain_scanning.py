@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from adapters.base import ChainHead, RailAdapter, ScansChain
+from adapters.base import RailAdapter, ScansChain
 from tests.adapters.chains.bench import LOOKALIKE, USDC, Bench, chain
 
 
@@ -140,8 +140,11 @@ async def test_the_head_is_what_the_clock_made_and_final_what_is_deep_enough(ben
     before = await bench.rail.head()
     bench.clock.move(bench.rail.block_seconds * 4)
     after = await bench.rail.head()
-    depth = {"evm": 64, "tron": 19}[bench.family]
-    assert after == ChainHead(before.latest + 4, before.latest + 4 - depth)
+    # A simulated chain calls final what its account does, so that a sandbox needs no minutes for it.
+    assert (after.latest, after.finalized) == (before.latest + 4, before.latest + 4 - bench.rail.confirmations + 1)
+    final = await bench.rail.header(after.finalized)
+    assert final is not None
+    assert after.finalized_hash == final.hash
 
 
 async def test_a_node_that_starts_again_goes_on_with_the_same_blocks(bench: Bench) -> None:

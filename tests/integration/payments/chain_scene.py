@@ -30,6 +30,7 @@ from adapters.base import (
     ChainHead,
     ChainToken,
     DepositAddress,
+    FinalityRule,
     Flow,
     Mode,
     PaymentOrder,
@@ -37,6 +38,7 @@ from adapters.base import (
     PaymentStarted,
     RailAccount,
     RailEvent,
+    RangeScan,
     TokenTransfer,
 )
 from orchestrator.clock import Clock
@@ -73,6 +75,7 @@ RAIL, ACCOUNT, METHOD = "evm", "scripted", "usdt"
 USDT, ODD = Asset("USDT", 6), Asset("ODD", 6)
 CONFIRMATIONS = 3
 BLOCK_SECONDS = 10
+LEASE_S = 30.0
 FEES = FeeSchedule(0, Money.zero(WALLET_USD), Money(100_000_000, WALLET_USD), 100)
 TOKENS = (ChainToken(USDT, b"\x01" * 20, 6, METHOD), ChainToken(ODD, b"\x02" * 20, 6, METHOD))
 MARKET = {
@@ -115,6 +118,9 @@ class ScriptedChain:
     tokens: Sequence[ChainToken] = TOKENS
     block_seconds: float = BLOCK_SECONDS
     resend_window_seconds: int = 3600
+    finality: FinalityRule = field(default_factory=lambda: FinalityRule(CONFIRMATIONS))
+    finalizes: bool = True
+    """False: the chain calls nothing final any more."""
     hangs: bool = False
     """Calls never come back."""
     _salt: int = 0
@@ -180,7 +186,9 @@ class ScriptedChain:
         """There is nothing to check in a script."""
 
     async def head(self) -> ChainHead:
-        return ChainHead(len(self.blocks) - 1, 0)
+        latest = len(self.blocks) - 1
+        final = max(0, latest - self.confirmations + 1) if self.finalizes else 0
+        return ChainHead(latest, final, self.blocks[final].header.hash)
 
     async def header(self, number: int) -> BlockHeader | None:
         return self.blocks[number].header if 0 <= number < len(self.blocks) else None
@@ -191,6 +199,13 @@ class ScriptedChain:
             return None
         scan = self.blocks[number]
         return replace(scan, transfers=tuple(t for t in scan.transfers if is_ours(t.recipient)))
+
+    async def scan_range(self, first: int, last: int, is_ours: Callable[[bytes], bool]) -> RangeScan:
+        await asyncio.sleep(0)
+        scans = [replace(one, transfers=tuple(t for t in one.transfers if is_ours(t.recipient)))
+                 for one in self.blocks[first : last + 1]]  # fmt: skip
+        held = tuple(one for one in scans if one.transfers or one.unknown)
+        return RangeScan(first, scans[0].header.parent_hash, scans[-1].header, held)
 
 
 @dataclass
@@ -264,14 +279,21 @@ class ChainScene:
             assert payment["credited_units"] == sum(row["credited_units"] for row in mine)
 
     def another_watch(self) -> ChainWatch:
-        return ChainWatch(self.chain, self.chain, self.deposits, self.reads, HealthBoard())
+        return ChainWatch(self.chain, self.chain, self.deposits, self.reads, HealthBoard(), LEASE_S)
 
 
 @asynccontextmanager
 async def opened_chain(
-    url: str, chain: ScriptedChain | None = None, *, market: Mapping[str, Any] | None = None
+    url: str,
+    chain: ScriptedChain | None = None,
+    *,
+    market: Mapping[str, Any] | None = None,
+    lease_seconds: float = 0.0,
 ) -> AsyncIterator[ChainScene]:
-    """Open everything; the watch has seen the chain's head once."""
+    """Open everything; the watch has seen the chain's head once.
+
+    ``lease_seconds`` 0: whoever comes next takes the chain over at once, as after a crash and a pause.
+    """
     chain = chain or ScriptedChain()
     assert isinstance(chain.clock, SetClock)
     clock = chain.clock
@@ -296,7 +318,7 @@ async def opened_chain(
             chain=chain,
             pricer=pricer,
             deposits=deposits,
-            watch=ChainWatch(chain, chain, deposits, reads, HealthBoard()),
+            watch=ChainWatch(chain, chain, deposits, reads, HealthBoard(), lease_seconds),
             checkout=checkout,
             selection=Selection(calls, closing, reads, SCREENING, "https://pay.example"),
             settlement=SettlementWatch(calls, reads, WatchPolicy(2.0, 3600.0)),

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.database import tables
 from tests.integration.payments.chain_scene import (
     CONFIRMATIONS,
+    LEASE_S,
     MARKET,
     TOKENS,
     ScriptedChain,
@@ -280,7 +281,7 @@ async def test_a_crash_between_a_block_and_its_credit_loses_nothing(url: str) ->
 
 
 async def test_two_scanners_of_one_chain_take_each_block_once(url: str) -> None:
-    async with opened_chain(url) as scene:
+    async with opened_chain(url, lease_seconds=LEASE_S) as scene:
         address, attempt = await scene.awaiting()
         watches = [scene.watch, scene.another_watch(), scene.another_watch()]
         scene.chain.mine(pay(address, attempt["units"]))
@@ -299,7 +300,10 @@ async def test_two_scanners_of_one_chain_take_each_block_once(url: str) -> None:
 
 async def test_two_processes_on_one_postgres_credit_once(postgres_url: str) -> None:
     chain = ScriptedChain()
-    async with opened_chain(postgres_url, chain) as one, opened_chain(postgres_url, chain) as two:
+    async with (
+        opened_chain(postgres_url, chain, lease_seconds=LEASE_S) as one,
+        opened_chain(postgres_url, chain, lease_seconds=LEASE_S) as two,
+    ):
         address, attempt = await one.awaiting()
         chain.mine(pay(address, attempt["units"]))
         for _ in range(8):

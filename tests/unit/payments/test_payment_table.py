@@ -7,18 +7,19 @@ import pytest
 from orchestrator.payments.payment import AFTER, COMMANDS, Command, Fact, Status, after, allows, fold
 
 ROWS = """
-                  sent      action    not_sent  pending     unknown  declined  closed  session_expired  partial         captured    settled  credited  review
-created           awaiting  .         .         .           .        .         .       expired          partially_paid  processing  settled  .         review
-awaiting_payment  .         .         failed    processing  unknown  failed    failed  expired          partially_paid  processing  settled  .         review
-processing        .         .         failed    .           unknown  failed    failed  .                partially_paid  processing  settled  .         review
-unknown           .         awaiting  failed    processing  .        failed    failed  .                partially_paid  processing  settled  .         review
-partially_paid    .         .         .         .           .        .         .       settled          .               processing  .        .         .
-expired           .         .         .         .           .        .         .       .                late_paid       late_paid   .        .         .
-canceled          .         .         .         .           .        .         .       .                late_paid       late_paid   .        .         .
-late_paid         .         .         .         .           .        .         .       .                .               .           settled  .         review
-failed            awaiting  .         .         .           .        .         .       expired          partially_paid  processing  settled  .         review
-review            .         .         .         .           .        .         .       .                .               .           settled  .         .
-settled           .         .         .         .           .        .         .       .                .               .           .        credited  .
+                  sent      action    not_sent  pending     unknown  declined  closed  session_expired  partial         captured    settled  credited  review    orphaned  part_orphaned
+created           awaiting  .         .         .           .        .         .       expired          partially_paid  processing  settled  .         review    .         .
+awaiting_payment  .         .         failed    processing  unknown  failed    failed  expired          partially_paid  processing  settled  .         review    .         .
+processing        .         .         failed    .           unknown  failed    failed  .                partially_paid  processing  settled  .         review    awaiting  partially_paid
+unknown           .         awaiting  failed    processing  .        failed    failed  .                partially_paid  processing  settled  .         review    .         .
+partially_paid    .         .         .         .           .        .         .       settled          .               processing  .        .         .         awaiting  partially_paid
+expired           .         .         .         .           .        .         .       .                late_paid       late_paid   .        .         .         .         .
+canceled          .         .         .         .           .        .         .       .                late_paid       late_paid   .        .         .         .         .
+late_paid         .         .         .         .           .        .         .       .                .               .           settled  .         review    awaiting  partially_paid
+failed            awaiting  .         .         .           .        .         .       expired          partially_paid  processing  settled  .         review    .         .
+review            .         .         .         .           .        .         .       .                .               .           settled  .         .         awaiting  partially_paid
+settled           .         .         .         .           .        .         .       .                .               .           .        credited  .         awaiting  partially_paid
+credited          .         .         .         .           .        .         .       .                .               .           .        .         .         awaiting  partially_paid
 """
 SHORT = {"action": "action_required", "closed": "attempt_closed", "awaiting": "awaiting_payment"}
 SELECT_FROM = {"created", "awaiting_payment", "failed"}
@@ -73,8 +74,9 @@ def test_a_capture_that_is_credited_ends_credited_wherever_it_met_the_payment(st
     assert status is Status.CREDITED
 
 
-def test_credited_is_left_by_no_word_that_moves_no_money() -> None:
-    assert {after(Status.CREDITED, fact) for fact in Fact} == {Status.CREDITED}
+def test_credited_is_left_only_where_the_chain_itself_took_the_money_back() -> None:
+    leads_out = {fact for fact in Fact if after(Status.CREDITED, fact) is not Status.CREDITED}
+    assert leads_out == {Fact.ORPHANED, Fact.PART_ORPHANED}
 
 
 def test_only_the_rails_own_answer_leads_out_of_unknown() -> None:

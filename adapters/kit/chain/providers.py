@@ -1,0 +1,106 @@
+"""Several nodes of one chain: who is asked, in which order, and who is left alone.
+
+The node that answered last is asked first, so that a block is read from one node; after it those that keep up with the
+best head, then those that lag, then those whose breaker is open (when nobody else is left, trying costs nothing). Each
+node is asked for its chain id before it is used: a wrong second address would scan another chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from prometheus_client import Gauge
+
+from adapters.base import ChainScanFailed
+from adapters.kit.chain.budget import Breaker
+from adapters.kit.chain.rpc import NodeBusy, NodeRpc
+
+T = TypeVar("T")
+
+_head = Gauge("crossrail_node_head", "The newest block that a node showed", ["node"])
+_up = Gauge("crossrail_node_up", "1 while the node's breaker is closed", ["node"])
+
+
+class NoNodeAnswered(ChainScanFailed):
+    """Several nodes were asked, and none gave an answer."""
+
+    def __init__(self, failures: Sequence[ChainScanFailed]) -> None:
+        super().__init__("; ".join(map(str, failures)))
+        self.failures = tuple(failures)
+
+
+@dataclass(slots=True)
+class Provider:
+    node: NodeRpc
+    breaker: Breaker = field(default_factory=Breaker)
+    head: int = 0
+    """The newest block that it showed."""
+
+
+class Providers:
+    """The nodes of one chain."""
+
+    def __init__(self, chain_id: int, nodes: Sequence[NodeRpc], lag_blocks_max: int = 10) -> None:
+        self._chain_id = chain_id
+        self._lag_blocks_max = lag_blocks_max
+        self._all = [Provider(node) for node in nodes]
+        self._preferred = self._all[0]
+
+    @property
+    def nodes(self) -> tuple[NodeRpc, ...]:
+        return tuple(provider.node for provider in self._all)
+
+    def saw_head(self, node: NodeRpc, number: int) -> None:
+        """Remember how far a node is: one that lags behind the best is asked after the others."""
+        for provider in self._all:
+            if provider.node is node:
+                provider.head = number
+                _head.labels(node.name).set(number)
+
+    def others(self, node: NodeRpc) -> list[NodeRpc]:
+        """Return the other nodes in the order in which they should be asked."""
+        return [provider.node for provider in self._in_order() if provider.node is not node]
+
+    async def ask(self, read: Callable[[NodeRpc], Awaitable[T]]) -> T:
+        """Ask one node after the other. Raises ChainScanFailed with every node's reason."""
+        failures: list[ChainScanFailed] = []
+        for provider in self._in_order():
+            try:
+                answer = await self.ask_one(provider.node, read)
+            except ChainScanFailed as failed:
+                failures.append(failed)
+            else:
+                self._preferred = provider
+                return answer
+        if len(failures) == 1:
+            raise failures[0]
+        raise NoNodeAnswered(failures)
+
+    async def ask_one(self, node: NodeRpc, read: Callable[[NodeRpc], Awaitable[T]]) -> T:
+        """Ask one node, and learn from how it went. Raises ChainScanFailed."""
+        provider = next(provider for provider in self._all if provider.node is node)
+        try:
+            await node.ensure_chain(self._chain_id)
+            answer = await read(node)
+        except NodeBusy as busy:
+            provider.breaker.pause(busy.retry_after_s)
+            _up.labels(node.name).set(0)
+            raise
+        except ChainScanFailed:
+            provider.breaker.failed()
+            _up.labels(node.name).set(0 if provider.breaker.is_open else 1)
+            raise
+        provider.breaker.succeeded()
+        _up.labels(node.name).set(1)
+        return answer
+
+    def _in_order(self) -> list[Provider]:
+        best = max(provider.head for provider in self._all)
+
+        def rank(provider: Provider) -> tuple[bool, bool, bool]:
+            lags = best - provider.head > self._lag_blocks_max
+            return provider.breaker.is_open, lags, provider is not self._preferred
+
+        return sorted(self._all, key=rank)
