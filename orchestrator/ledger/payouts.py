@@ -11,7 +11,6 @@ became of it: silence of a bank is not a failure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,7 +33,7 @@ CENT_UNITS: Final = 10_000_000
 """A cent in USD/9."""
 DESTINATION_FIELDS_MAX: Final = 20
 DESTINATION_CHARS_MAX: Final = 200
-REFERENCE: Final = re.compile(r"[\x20-\x7e]{1,80}")
+WORDS_CHARS_MAX: Final = 80
 
 Shown = Mapping[str, Any]
 
@@ -241,5 +240,5 @@ def _assert_status(row: Row, *wanted: str) -> None:
 
 
 def _assert_text(text: str, pointer: str) -> None:
-    if REFERENCE.fullmatch(text) is None:
-        raise Invalid("text_invalid", "1 to 80 printable ASCII characters", pointer=pointer)
+    if not 0 < len(text) <= WORDS_CHARS_MAX or not text.isprintable():
+        raise Invalid("text_invalid", f"1 to {WORDS_CHARS_MAX} characters on one line", pointer=pointer)
