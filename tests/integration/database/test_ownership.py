@@ -37,7 +37,7 @@ async def _process(url: str, name: str) -> AsyncIterator[tuple[Writer, Ownership
         await ownership.close()
 
 
-async def _expire(url: str, owner: str) -> None:
+async def expire(url: str, owner: str) -> None:
     connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10)
     try:
         await connection.execute("UPDATE writer_lease SET expires_us = 1 WHERE owner = $1", owner)
@@ -78,7 +78,7 @@ async def test_an_owner_that_slept_writes_nothing_by_its_old_claim(postgres_url:
     async with _process(postgres_url, "one") as (one, owning), _process(postgres_url, "two") as (two, taking):
         await owning.look()
         assert (await one.submit(top_up("a", key="a"))).answer == {"credited": 100 * CENT}
-        await _expire(postgres_url, "one")  # "one" sleeps, and its lease runs out
+        await expire(postgres_url, "one")  # "one" sleeps, and its lease runs out
         await taking.look()
         assert owning.claim(MERCHANT) is not None, "it does not know yet"
 
@@ -103,7 +103,7 @@ async def test_an_owner_that_slept_writes_nothing_by_its_old_claim(postgres_url:
 async def test_a_worker_of_an_owner_that_slept_gets_its_answer_all_the_same(postgres_url: str) -> None:
     async with _process(postgres_url, "one") as (one, owning), _process(postgres_url, "two") as (_, taking):
         await owning.look()
-        await _expire(postgres_url, "one")
+        await expire(postgres_url, "one")
         await taking.look()
         applied = await asyncio.gather(*(one.submit(top_up(f"m{n}")) for n in range(5)))
         assert [done.answer["credited"] for done in applied] == [100 * CENT] * 5
@@ -115,7 +115,7 @@ async def test_a_takeover_waits_for_a_flush_that_has_read_the_lease(postgres_url
     connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""), timeout=10)
     try:
         await one.look()
-        await _expire(postgres_url, "one")
+        await expire(postgres_url, "one")
         flush = connection.transaction()
         await flush.start()
         await connection.fetch("SELECT * FROM writer_lease WHERE group_id >= 0 ORDER BY group_id FOR SHARE")

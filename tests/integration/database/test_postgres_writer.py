@@ -181,6 +181,60 @@ async def test_plans_made_while_a_table_was_empty_are_not_kept_when_it_has_grown
     assert checked == set(looked_up)
 
 
+async def test_a_table_that_grows_under_the_writer_is_looked_up_by_its_primary_key(postgres_url: str) -> None:
+    """Another index begins with the same columns, and nobody has analysed the table: see PostgresBackend._help_planner."""
+
+    def use(number: int) -> Unit:
+        key = (MERCHANT, MODE, 7, "", f"e{number:06}")
+        names = ("merchant_id", "mode", "day", "source", "event_id")
+        others = {name: "" for name in COLUMNS["usage_event"] if POSTGRES_TYPES["usage_event"][name] == "text"}
+        numbers = {name: 0 for name in COLUMNS["usage_event"] if POSTGRES_TYPES["usage_event"][name] == "bigint"}
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            assert view.one("usage_event", *key) is None
+            changes.insert("usage_event", **{**others, **numbers, **dict(zip(names, key, strict=True))})
+            return {}
+
+        return Unit(MERCHANT, MODE, None, (row_lock("usage_event", *key),), decide)
+
+    backend = backend_for(postgres_url)
+    assert isinstance(backend, PostgresBackend)
+    async with opened_writer(postgres_url, backend) as writer:
+        for start in range(0, 3000, 250):
+            await asyncio.gather(*(writer.submit(use(number)) for number in range(start, start + 250)))
+        connection = backend._connection
+        assert connection is not None
+        (row,) = await connection.fetch(
+            "SELECT name, statement FROM pg_prepared_statements WHERE cardinality(parameter_types) > 0 AND statement LIKE '%JOIN usage_event t ON %'"
+        )
+        explained = await connection.fetch(f"EXPLAIN EXECUTE {row['name']}(NULL,NULL,NULL,NULL,NULL)")
+        plan = "\n".join(line[0] for line in explained)
+        assert "using usage_event_pkey" in plan, plan
+        assert "Filter" not in plan, plan
+
+
+async def test_no_statement_of_a_flush_joins_two_tables_or_scans_one(postgres_url: str) -> None:
+    """The pin makes clever SQL quadratic (array against array): every statement finds its rows by an index, one by one."""
+    backend = backend_for(postgres_url)
+    assert isinstance(backend, PostgresBackend)
+    async with opened_writer(postgres_url, backend) as writer:
+        for number in range(20):
+            await asyncio.gather(*(writer.submit(top_up(f"m{number}-{n}", key=f"k{number}-{n}")) for n in range(9)))
+        connection = backend._connection
+        assert connection is not None
+        prepared = await connection.fetch(
+            "SELECT name, statement, cardinality(parameter_types) AS count FROM pg_prepared_statements"
+            " WHERE cardinality(parameter_types) > 0 AND statement LIKE '%unnest%'"
+        )
+        assert len(prepared) > 5
+        for row in prepared:
+            nulls = ",".join(["NULL"] * row["count"])
+            explained = await connection.fetch(f"EXPLAIN EXECUTE {row['name']}({nulls})")
+            plan = "\n".join(line[0] for line in explained)
+            for word in ("Seq Scan", "Hash Join", "Merge Join", "Materialize", "Disabled"):
+                assert word not in plan, f"{row['statement']}\n{plan}"
+
+
 def _value(table: str, column: str) -> str:
     if column == "merchant_id":
         return f"'{MERCHANT}'"
