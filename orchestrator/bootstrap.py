@@ -15,10 +15,11 @@ from aiohttp import web
 
 from adapters import registry
 from adapters.base import RailAccount, RailAdapter, RailMisconfigured, SimulatorSettings
+from adapters.kit.chain.secrets_guard import field_holding_a_key, place_of_a_wallet_key
 from orchestrator.access import Access
 from orchestrator.clock import Clock
 from orchestrator.compliance.screening import ScreeningPolicy
-from orchestrator.config_source import ConfigInvalid, Document
+from orchestrator.config_source import ConfigInvalid, Document, Problem
 from orchestrator.database.ownership import Ownership
 from orchestrator.database.reads import Reads
 from orchestrator.database.shared_clock import shared_clock
@@ -56,6 +57,11 @@ from orchestrator.routing.load import load_ruleset
 from orchestrator.routing.ruleset import Ruleset
 from orchestrator.services import Secrets, Services
 from orchestrator.settings import Fees, RailAccountBlock, Settings
+from orchestrator.signer.client import SignerClient
+from orchestrator.sweeps.machine import ChainMachine
+from orchestrator.sweeps.networks import SendingNetwork
+from orchestrator.sweeps.opening import BadNetwork, sending_networks
+from orchestrator.sweeps.sweeps import Sweeps
 from rates.spread import SpreadTable
 
 Rails = Mapping[tuple[str, str], RailAdapter]
@@ -71,12 +77,13 @@ class Loaded:
     rails: Rails
     ruleset: Ruleset
     catalogue: Catalogue
+    sending: Mapping[str, SendingNetwork]
 
 
 def load(settings: Settings, document: Document, http: aiohttp.ClientSession, clock: Clock, sandbox_url: str) -> Loaded:
     """Build the rails and the rules. Raises ConfigInvalid with file, line and column."""
     rails: dict[tuple[str, str], RailAdapter] = {}
-    problems = []
+    problems: list[Problem] = []
     for rail, account, block in _accounts(settings):
         trail = ("rails", rail, "accounts", account)
         try:
@@ -93,11 +100,27 @@ def load(settings: Settings, document: Document, http: aiohttp.ClientSession, cl
         for method in sorted(set(block.fees) ^ methods):
             what = "is not offered by this account" if method in block.fees else "has no fees: write {} if it is free"
             problems.append(document.problem((*trail, "fees"), f"{method} {what}"))
+    problems += _key_problems(document)
+    sending: Mapping[str, SendingNetwork] = {}
+    try:
+        sending = sending_networks(rails, settings.sweeps)
+    except BadNetwork as error:
+        problems.append(document.problem(error.trail, str(error)))
     if problems:
         raise ConfigInvalid(problems)
     catalogue = Catalogue.of(rails.values())
     ruleset = load_ruleset(document, catalogue, today=clock.now().date())
-    return Loaded(settings, document, rails, ruleset, catalogue)
+    return Loaded(settings, document, rails, ruleset, catalogue, sending)
+
+
+def _key_problems(document: Document) -> Iterator[Problem]:
+    """A key that can spend has no business in the server's configuration, under whatever name."""
+    place = place_of_a_wallet_key(document.data)
+    if place is not None:
+        yield document.problem(place, "a private key or seed: keys live with `crossrail signer`, in its own file")
+    field = field_holding_a_key(document.data.get("sweeps") or {})
+    if field is not None:
+        yield document.problem(("sweeps",), f"{field} holds a private key: keys live with `crossrail signer`")
 
 
 def _accounts(settings: Settings) -> Iterator[tuple[str, str, RailAccountBlock]]:
@@ -224,7 +247,14 @@ def _assemble(
         earnings=Earnings(writer, reads, clock, settings.earnings.tiers),
         payouts=Payouts(writer, reads, settings.earnings.tiers),
         anchors=_anchors(settings, writer, reads, clock),
+        sweeps=_sweeps(loaded, writer, reads),
     )
+
+
+def _sweeps(loaded: Loaded, writer: Writer, reads: Reads) -> Sweeps:
+    block = loaded.settings.sweeps
+    signer = SignerClient(Path(block.signer_socket)) if block.signer_socket else None
+    return Sweeps(ChainMachine(writer, reads, signer, loaded.sending), block.worth_times_cost)
 
 
 def _anchors(settings: Settings, writer: Writer, reads: Reads, clock: Clock) -> Anchors:

@@ -36,6 +36,7 @@ from orchestrator.payments.watch import SettlementWatch
 from orchestrator.routing.desk import RoutingDesk
 from orchestrator.routing.health import HealthBoard
 from orchestrator.settings import Settings
+from orchestrator.sweeps.sweeps import Sweeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,4 @@ class Services:
     prices: PriceBook
     metering: Metering
     reratings: Reratings
+    sweeps: Sweeps

@@ -166,6 +166,28 @@ class Admin(_Part):
     operator_password: SecretStr = SecretStr("")
 
 
+class SweepNetwork(_Part):
+    """A chain on which we send. Addresses only: keys are the signer's."""
+
+    treasury: str | None = None
+    """Where swept tokens go. None: no sweeps here; refunds and x402 all the same."""
+    coin: str = Field(pattern=r"^[A-Z][A-Z0-9]{1,9}$")
+    """What fees are paid in: ETH, BNB, TRX."""
+    coin_usd: Usd
+    """What one coin is worth, for weighing only."""
+
+
+class Sweeps(_Part):
+    signer_socket: str = ""
+    """Unix socket of `crossrail signer`. Empty: nothing is signed here."""
+    worth_times_cost: int = Field(default=20, ge=1, le=10_000)
+    """Sweep what is worth so many times what moving it costs."""
+    refund_cool_off_h: int = Field(default=24, ge=0, le=24 * 30)
+    """How long a refund address waits after the customer proved it."""
+    networks: Mapping[str, SweepNetwork] = {}
+    """By CAIP-2."""
+
+
 class Settings(_Part):
     mode: MarketMode
     """sandbox | live: whether rates may be as of the newest embedded date."""
@@ -179,6 +201,7 @@ class Settings(_Part):
     watch: Watch = Watch()
     earnings: Earnings = Earnings()
     proof: Proof = Proof()
+    sweeps: Sweeps = Sweeps()
     routing: Mapping[str, Any]
     """Checked by ``routing.load``."""
 

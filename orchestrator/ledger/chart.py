@@ -16,6 +16,8 @@ class Account(StrEnum):
     CHAIN_UNCONFIRMED = "chain:unconfirmed"
     CHAIN_FINAL = "chain:final"
     """Tokens on our deposit addresses (subject: network)."""
+    CHAIN_TREASURY = "chain:treasury"
+    """Tokens and coins on the house's own addresses: treasury and operating wallet (subject: network)."""
     WALLET_DEBT = "wallet:debt"
     DISPUTE_RECEIVABLE = "dispute:receivable"
     MERCHANT_RECEIVABLE = "merchant:receivable"
