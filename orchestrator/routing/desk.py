@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
-from typing import Final
+from typing import Final, Literal
 
 from orchestrator.clock import Clock
 from orchestrator.routing import engine
@@ -15,8 +16,10 @@ from orchestrator.routing.decision import Decision
 from orchestrator.routing.eligibility import Rates, Table, table_for
 from orchestrator.routing.facts import RoutingFacts
 from orchestrator.routing.health import HealthBoard, HealthState
+from orchestrator.routing.rollout import in_canary
 from orchestrator.routing.ruleset import Ruleset
 
+SHADOW_MAX: Final = 5_000
 KEPT_MAX: Final = 4096
 """Decisions that are kept: one for each country, amount and way through the rules."""
 
@@ -37,6 +40,16 @@ class _Kept:
         return all((now := rates(currency)) is rate or now == rate for currency, rate in known if currency != "USD")
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A draft beside the rules in force: it decides for a part of the customers, or only in the shadow."""
+
+    number: int
+    kind: Literal["canary", "shadow"]
+    ruleset: Ruleset
+    percent: int
+
+
 @dataclass(slots=True)
 class RoutingDesk:
     """What decides for new sessions. The ruleset is swapped whole."""
@@ -47,14 +60,34 @@ class RoutingDesk:
     board: HealthBoard
     mid: Callable[[str, datetime], Fraction | None]
     clock: Clock
+    trial: Trial | None = None
+    shadowed: deque[Decision] = field(default_factory=lambda: deque(maxlen=SHADOW_MAX), init=False, repr=False)
+    """Decisions that a draft in the shadow has not been asked about yet; the oldest go first."""
     _kept: dict[tuple[int, int, tuple[int, ...] | int | None], _Kept] = field(
         default_factory=dict, init=False, repr=False
     )
 
+    def swap(self, ruleset: Ruleset) -> None:
+        """Bring other rules into force: the next decision is theirs."""
+        self.ruleset = ruleset
+        self._kept.clear()
+
     def decide(self, facts: RoutingFacts) -> Decision:
+        """Decide by the rules in force, or by the draft where the customer belongs to its canary."""
+        trial = self.trial
+        if trial is None:
+            return self._decide(facts, self.ruleset)
+        if trial.kind == "canary":
+            chosen = in_canary(trial.number, facts.merchant, facts.customer, trial.percent)
+            return self._decide(facts, trial.ruleset if chosen else self.ruleset)
+        decision = self._decide(facts, self.ruleset)
+        self.shadowed.append(decision)
+        return decision
+
+    def _decide(self, facts: RoutingFacts, ruleset: Ruleset) -> Decision:
         """Decide; where a session just like this one was decided at the same rates and health, that holds here too."""
         now = self.clock.now()
-        ruleset, catalogue, health = self.ruleset, self.catalogue, self.board.snapshot(now)
+        catalogue, health = self.catalogue, self.board.snapshot(now)
 
         def rates(currency: str) -> Fraction | None:
             return self.mid(currency, now)

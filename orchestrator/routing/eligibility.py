@@ -8,7 +8,7 @@ from enum import IntEnum
 from fractions import Fraction
 from typing import Final
 
-from orchestrator.routing.catalogue import Catalogue, OptionKey, Supports
+from orchestrator.routing.catalogue import Catalogue, OptionKey, RailOption, Supports
 from orchestrator.routing.facts import RoutingFacts, token_word
 from orchestrator.routing.health import HealthState
 from orchestrator.routing.presentment import currency_candidates
@@ -157,6 +157,23 @@ def _ask(currency: str, rates: Rates, known: dict[str, Fraction | None]) -> Frac
         raise ValueError(f"a rate is above zero; one USD cannot be {rate} {currency}")
     known[currency] = rate
     return rate
+
+
+def amount_limits(option: RailOption, rate_of: Rates) -> tuple[int | None, int | None] | None:
+    """Return an option's limits in nano-dollars at mid, in its first currency that has limits and a rate.
+
+    None: it has no limits that can be told in dollars.
+    """
+    minimum, maximum = option.capability.amount_min, option.capability.amount_max
+    for currency in dict.fromkeys((*minimum, *maximum)):
+        rate = Fraction(1) if currency == WALLET_USD.code else rate_of(currency)
+        if rate is not None:
+            low, high = minimum.get(currency), maximum.get(currency)
+            return (
+                None if low is None else _in_usd(low, rate, Rounding.UP),
+                None if high is None else _in_usd(high, rate, Rounding.DOWN),
+            )
+    return None
 
 
 def limits_in_usd(row: Row, currency: str, rate: Fraction, catalogue: Catalogue) -> tuple[int | None, int | None]:

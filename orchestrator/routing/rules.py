@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -89,6 +90,8 @@ AmountUsd = Annotated[
 ]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Risk = Literal["low", "medium", "high"]
+
+Bps = Annotated[StrictInt, Field(ge=0, le=5_000)]
 
 _LIST = BeforeValidator(_as_list)
 _SET = AfterValidator(_as_set)
@@ -292,13 +295,74 @@ class PricingEntry(_Part):
     method: Method | None = None
 
 
+class MaintenanceEntry(_Part):
+    """A rail (or one account or method of it) that is not offered between two moments, as its operator announced."""
+
+    rail: Word
+    account: Word | None = None
+    method: Method | None = None
+    starts: AwareDatetime
+    ends: AwareDatetime
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+    @model_validator(mode="after")
+    def _ends_later(self) -> MaintenanceEntry:
+        if self.ends <= self.starts:
+            raise PydanticCustomError("window_reversed", "ends is not after starts", {})
+        return self
+
+
+class CostEntry(_Part):
+    """What a method costs besides the rail's fees; the most specific entry holds (currency, then rail, then method)."""
+
+    method: Method | None = None
+    rail: Word | None = None
+    currency: Currency | None = None
+    fx_bps: Bps = 0
+    """What the rail or the bank takes for converting."""
+    refund_bps: Bps = 0
+    """Of all that is paid, what refunds cost on average."""
+    dispute_bps: Bps = 0
+    """Of all that is paid, what disputes cost on average, their fees included."""
+
+
+class Ranking(_Part):
+    """How ``rank: cost`` and ``rank: success`` weigh what is known."""
+
+    prior_tries: Annotated[StrictInt, Field(ge=1, le=10_000)] = 20
+    """So many tries at the method's average are added to what a cell has seen: few tries move little."""
+    prior_percent: Annotated[StrictInt, Field(ge=1, le=99)] = 80
+    """The average where nothing was seen at all."""
+    window_days: Annotated[StrictInt, Field(ge=1, le=365)] = 30
+    explore_percent: Annotated[StrictInt, Field(ge=0, le=20)] = 0
+    """Share of the customers who see the second best first, so that it keeps being measured."""
+    explore_above_tries: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 500
+    """Tries in the window from which on there is enough traffic to spend on exploring."""
+
+
+class OverlayLimits(_Part):
+    """What a merchant's own rules may do; the platform's rules hold wherever they say nothing."""
+
+    may: Annotated[tuple[Literal["order", "drop", "add"], ...], _LIST, _SET] = ("drop", "order")
+    """order: put the platform's offers in another order; drop: leave some out; add: offer what the platform's rule does not."""
+    rules_max: Annotated[StrictInt, Field(ge=0, le=200)] = 50
+    methods: Methods | None = None
+    """Only these may be added; None = any that the rails offer."""
+
+
 class Defaults(_Part):
     offers: Offers
 
 
 class RoutingBlock(_Part):
     regions: dict[Word, Annotated[tuple[Country, ...], Field(min_length=1), _SET]] = {}
+    live_countries: Words | None = None
+    """Countries and regions in which there must always be an offer; None = all that a rule names."""
     defaults: Defaults
     rules: Annotated[tuple[RuleEntry, ...], Field(max_length=10_000)] = ()
     rail_choice: Annotated[tuple[RailChoiceEntry, ...], Field(max_length=1_000)] = ()
     pricing: Annotated[tuple[PricingEntry, ...], Field(max_length=1_000)] = ()
+    costs: Annotated[tuple[CostEntry, ...], Field(max_length=1_000)] = ()
+    ranking: Ranking = Ranking()
+    maintenance: Annotated[tuple[MaintenanceEntry, ...], Field(max_length=500)] = ()
+    overlays: OverlayLimits = OverlayLimits()

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, Literal, Never
 
 from orchestrator.config_source import Problem
@@ -43,7 +43,7 @@ class Rule:
     id: str
     conditions: tuple[Condition, ...]
     offers: tuple[Offer, ...]
-    rank: Literal["speed"] | None
+    rank: Literal["cost", "success", "speed"] | None
     otherwise: Literal["defaults", "nothing"]
     owner: str | None
     expires: date | None
@@ -74,6 +74,52 @@ class RailChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """When a rail, or an account or method of it, is not offered."""
+
+    rail: str
+    account: str | None
+    method: str | None
+    starts: datetime
+    ends: datetime
+    reason: str
+
+    def covers(self, rail: str, account: str, method: str) -> bool:
+        """Say whether an option is meant."""
+        return self.rail == rail and self.account in (None, account) and self.method in (None, method)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    method: str | None
+    rail: str | None
+    currency: str | None
+    fx_bps: int
+    refund_bps: int
+    dispute_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How ranking weighs what is known: ``rules.Ranking``."""
+
+    prior_tries: int = 20
+    prior_percent: int = 80
+    window_days: int = 30
+    explore_percent: int = 0
+    explore_above_tries: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a merchant's own rules may do: ``rules.OverlayLimits``."""
+
+    may: tuple[str, ...] = ("drop", "order")
+    rules_max: int = 50
+    methods: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pricing:
     corridor: str
     """``USD-NGN`` or ``USD-*``."""
@@ -97,6 +143,10 @@ class Ruleset:
     rail_choices: tuple[RailChoice, ...]
     pricing: tuple[Pricing, ...]
     warnings: tuple[Problem, ...]
+    costs: tuple[Cost, ...] = ()
+    weights: Weights = Weights()
+    maintenance: tuple[Window, ...] = ()
+    overlays: Limits = Limits()
     match: Match = field(default=_not_compiled, compare=False, repr=False)
     """The first rule that matches: what every decision asks, whatever the number of rules."""
     evaluate_rules: Evaluate | None = field(default=None, compare=False, repr=False)

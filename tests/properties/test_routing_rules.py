@@ -180,6 +180,7 @@ def test_a_decision_offers_only_what_can_serve_and_can_be_made_again_from_what_i
     assert len(set(offered)) == len(offered)
     assert all(kept[key] == offer.currency for key, offer in zip(offered, decision.offers, strict=True))
     assert all(states.get(key) is not HealthState.DOWN for key in offered)
+    assert decision.rule_outcomes is not None
     if decision.matched_rule is None:
         assert decision.source is Source.DEFAULTS
         assert 0 not in decision.rule_outcomes

@@ -163,14 +163,6 @@ BROKEN = [  # what is written, the (last) place that is pointed at, and the word
         "routing.rules[0].when.amount_usd.max: USD has 9 decimals here; this amount has more",
     ),
     (
-        "rules:\n  - {id: a, rank: cost, offers: [card]}",
-        "cost,",
-        (
-            "routing.rules[0].rank: ranking by cost needs figures that this version does not keep yet "
-            "(write the order out, or rank: speed)"
-        ),
-    ),
-    (
         "pricing:\n  - {corridor: USD-BRL, spread_bps: 10}\n  - {corridor: USD-BRL, spread_bps: 20}",
         "{corridor: USD-BRL, spread_bps: 20}",
         "routing.pricing[1]: USD-BRL is priced twice; first in line 4",
