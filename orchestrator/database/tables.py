@@ -764,7 +764,8 @@ class UsageEvent(SQLModel, table=True):
     """One use of the reseller's API: dedupe, charge and record in one row, written with the charge.
 
     ``day`` is the partition and comes from the id's own time (days since 1970; 0 for an id without a time), so that
-    the index grows at its end. ``source`` is "" for plain ids, ``producer/epoch`` for sequences, a CloudEvents source.
+    the index grows at its end. ``source`` is "" for plain ids, ``seq:producer/epoch`` for sequences (under the day on
+    which they arrived), ``src:`` and a CloudEvents source.
     """
 
     __tablename__ = "usage_event"
@@ -851,7 +852,7 @@ class Rerating(SQLModel, table=True):
     price_version: str = _text()
     report: str = _text()
     status: str = _text()
-    """reported | posted"""
+    """reported | posting | posted"""
     created_us: int = _big()
 
 
