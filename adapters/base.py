@@ -358,6 +358,8 @@ class ChainToken:
     """On the chain: 18 for USDT on BSC."""
     method: str
     """What the buyer chose, such as ``usdt_bsc``."""
+    dust_units: int = 0
+    """In our scale: less is listed, not credited."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,9 +101,10 @@ class Sightings:
         key = (self.network.name, transfer.tx_hash, transfer.receipt_ordinal)
         known = self.view.many("deposit", ("network", "tx_hash", "ordinal"), key)
         if known:
-            self._mined_again(known[0], header)
+            self._mined_again(known[0], header, transfer)
             return
-        attempt = self._attempt_for(transfer, owner) if transfer.amount.units else None
+        dust = transfer.amount.units < max(1, transfer.token.dust_units)
+        attempt = None if dust else self._attempt_for(transfer, owner)
         row: Row = {
             "merchant_id": owner.merchant_id,
             "id": new_id("dep"),
@@ -128,7 +129,7 @@ class Sightings:
             "attempt_id": attempt["id"] if attempt else None,
             "session_id": attempt["session_id"] if attempt else None,
             "generation": 0,
-            "status": "detected" if transfer.amount.units else "dust",
+            "status": "dust" if dust else "detected",
             "credited_units": 0,
             "provisional_units": 0,
             "created_us": self.view.now_us,
@@ -178,7 +179,7 @@ class Sightings:
             key = (attempt["merchant_id"], attempt["id"])
             self.changes.update("attempt", key, status=AttemptStatus.PENDING.value, updated_us=self.view.now_us)
 
-    def _mined_again(self, row: Row, header: BlockHeader) -> None:
+    def _mined_again(self, row: Row, header: BlockHeader, transfer: TokenTransfer) -> None:
         """Put it into its new block. What was booked when it fell away begins anew, in its next generation."""
         changed: Row = {
             "block_number": header.number, "block_hash": header.hash,
@@ -186,7 +187,8 @@ class Sightings:
         }  # fmt: skip
         again = row["status"] == "orphaned"
         if again:
-            changed |= {"status": "detected" if row["units"] else "dust", "generation": row["generation"] + 1}
+            dust = row["units"] < max(1, transfer.token.dust_units)
+            changed |= {"status": "dust" if dust else "detected", "generation": row["generation"] + 1}
         self.changes.update("deposit", (row["merchant_id"], row["id"]), **changed)
         if again:
             self._tell("deposit.detected", {**row, **changed})

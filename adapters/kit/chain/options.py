@@ -74,6 +74,8 @@ class ChainOptions(BaseModel):
     """CAIP-2; by default made of the chain id."""
     minimum: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] = "0"
     """Smallest amount that is asked for, of each token. Less that arrives is credited all the same."""
+    credit_minimum: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] = "0"
+    """Less than this of a token is listed as dust, not credited: who sends it pays more for it than it is worth."""
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
     finality: FinalityOptions = FinalityOptions()
     calls_per_second: Annotated[float, Field(ge=0, le=10_000)] = 0.0
@@ -131,7 +133,7 @@ def read_config(account: RailAccount, family: Family) -> ChainConfig:
     chains = family.chains_of(options.chain_id)
     if options.chain is not None and options.chain not in chains:
         raise RailMisconfigured(f"{where}: chain: chain id {options.chain_id} is {' or '.join(chains)}")
-    tokens = tuple(_token(where, code, token, family) for code, token in options.tokens.items())
+    tokens = tuple(_token(where, code, token, family, options.credit_minimum) for code, token in options.tokens.items())
     _refuse_twins(where, tokens)
     config = ChainConfig(
         options.chain or chains[0],
@@ -167,7 +169,7 @@ def _finality(where: str, options: ChainOptions) -> FinalityRule:
     )
 
 
-def _token(where: str, code: str, token: TokenOptions, family: Family) -> ChainToken:
+def _token(where: str, code: str, token: TokenOptions, family: Family, credit_minimum: str) -> ChainToken:
     try:
         contract = family.read_address(token.contract)
     except NotAnAddress as error:
@@ -176,7 +178,11 @@ def _token(where: str, code: str, token: TokenOptions, family: Family) -> ChainT
         asset = display_asset(code)
     except MoneyError as error:
         raise RailMisconfigured(f"{where}: tokens.{code}: {error}") from None
-    return ChainToken(asset, contract, token.decimals, token.method)
+    try:
+        dust = Money.parse(credit_minimum, asset)
+    except MoneyError as error:
+        raise RailMisconfigured(f"{where}: credit_minimum: {error}") from None
+    return ChainToken(asset, contract, token.decimals, token.method, dust.units)
 
 
 def _refuse_twins(where: str, tokens: tuple[ChainToken, ...]) -> None:
