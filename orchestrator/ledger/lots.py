@@ -18,13 +18,14 @@ PROMO_KINDS: Final = frozenset({"promotional", "compensation"})
 class Lot:
     """One open lot while a purse works on it. All amounts USD/9."""
 
-    __slots__ = ("changed", "free", "held", "id", "kind", "remaining", "usable")
+    __slots__ = ("changed", "free", "held", "held_at_first", "id", "kind", "remaining", "usable")
 
     def __init__(self, row: Row, now_us: int) -> None:
         self.id: str = row["id"]
         self.kind: str = row["kind"]
         self.remaining: int = row["remaining_units"]
         self.held: int = row["held_units"]
+        self.held_at_first = self.held
         expires_us = row["expires_us"]
         self.usable = expires_us is None or expires_us > now_us
         """False: its time is over, whether or not the expiry was booked yet."""
@@ -49,13 +50,15 @@ def _place(row: Row) -> tuple[int, int, int, str]:
 
 
 def write_lots(changes: Changes, merchant_id: str, lots: Sequence[Lot]) -> None:
-    """Write what changed; a lot of which nothing remains is closed and never read again."""
+    """Write what changed; a lot of which nothing remains is closed and never read again.
+
+    A column that stays is not named: ``open`` is in an index, which SQLite would write again.
+    """
     for lot in lots:
         if lot.changed:
-            changes.update(
-                "lot",
-                (merchant_id, lot.id),
-                remaining_units=lot.remaining,
-                held_units=lot.held,
-                open=1 if lot.remaining else 0,
-            )
+            columns = {"remaining_units": lot.remaining}
+            if lot.held != lot.held_at_first:
+                columns["held_units"] = lot.held
+            if not lot.remaining:
+                columns["open"] = 0
+            changes.update("lot", (merchant_id, lot.id), **columns)
