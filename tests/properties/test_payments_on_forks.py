@@ -1,7 +1,7 @@
 """Whatever a chain does (forks there and back, transfers in other blocks, crashes): each transfer is credited at most once.
 
-A chain and the payments on it beside a small model: what lies deep enough on the branch that is in force is credited,
-what was credited stays, and what never came back is not credited.
+A chain and the payments on it beside a small model: what lies deep enough on the branch that is in force is credited
+(small sums before that, provisionally), what fell away is taken back, spent or not, and what came back is credited again.
 """
 
 from __future__ import annotations
@@ -12,17 +12,29 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.base import BlockScan
+from adapters.base import BlockScan, FinalityRule, FinalityTier
 from orchestrator.database import tables
+from orchestrator.database.unit import Changes, Unit, View
 from orchestrator.ids import new_id
+from orchestrator.ledger.purse import Purse, purse_locks
+from rates.money import WALLET_USD, Money
 from tests.integration.payments.chain_scene import CONFIRMATIONS, ChainScene, Paid, ScriptedChain, opened_chain, pay
+from tests.integration.payments.scene import MERCHANT, MODE
 
+EARLY = FinalityRule(
+    CONFIRMATIONS,
+    tiers=(FinalityTier(Money(10**10, WALLET_USD), 1), FinalityTier(Money(10**11, WALLET_USD), 2)),
+    customer_max=Money(5 * 10**10, WALLET_USD),
+    chain_max=Money(10**12, WALLET_USD),
+    merchant_unsecured=Money(10**12, WALLET_USD),
+)
 EXAMPLES = 120 if settings.default is not None and settings.default.max_examples > 100 else 10
 
 steps = st.one_of(
     st.tuples(st.just("mine"), st.integers(1, 4)),
     st.tuples(st.just("pay"), st.sampled_from(["exact", "half", "other"]), st.integers(1, 2)),
-    st.tuples(st.just("fork"), st.integers(1, 4), st.booleans()),
+    st.tuples(st.just("fork"), st.integers(1, 7), st.booleans()),
+    st.tuples(st.just("spend"), st.integers(1, 9)),
     st.tuples(st.just("back")),
     st.tuples(st.just("look")),
     st.tuples(st.just("crash"), st.integers(1, 3)),
@@ -40,15 +52,18 @@ def test_each_transfer_is_credited_at_most_once_and_exactly_once_where_it_stays(
 
 
 async def _live(url: str, story: list[tuple[Any, ...]]) -> None:
-    chain = ScriptedChain(chain=f"eip155:{new_id('c')}")  # each story has a chain of its own
+    chain = ScriptedChain(chain=f"eip155:{new_id('c')}", finality=EARLY)  # each story has a chain of its own
     customer = new_id("c")
     branches: list[list[BlockScan]] = []
     async with opened_chain(url, chain) as scene:
         address, attempt = await scene.awaiting("20", customer)
         for step in story:
-            await _take(scene, branches, step, address, attempt["units"], customer)
+            if step[0] == "spend":
+                await _spend(scene, attempt, step[1])
+            else:
+                await _take(scene, branches, step, address, attempt["units"], customer)
             await _sound(scene)
-        chain.mine(count=8 + CONFIRMATIONS)  # longer than any fork of this story: everything is decided
+        chain.mine(count=12 + CONFIRMATIONS)  # longer than any fork of this story: everything is decided
         for _ in range(3):
             await scene.look()
         await _sound(scene)
@@ -106,11 +121,30 @@ async def _deposits(scene: ChainScene) -> list[dict[str, Any]]:
     return await scene.all(tables.Deposit, network=scene.watch.network.name)
 
 
+async def _spend(scene: ChainScene, attempt: dict[str, Any], tenths: int) -> None:
+    """Use a part of what the wallet has, if it may be used."""
+    wallet = attempt["wallet_id"]
+
+    def decide(view: View, changes: Changes) -> dict[str, Any]:
+        purse = Purse.open(view, MERCHANT, MODE, wallet)
+        if purse.wallet["status"] == "active":
+            purse.charge(purse.available * tenths // 10)
+            purse.write(changes, kind="used", fact=new_id("use"))
+        return {}
+
+    await scene.writer.submit(Unit(MERCHANT, MODE, None, purse_locks(MERCHANT, MODE, wallet), decide))
+
+
 async def _sound(scene: ChainScene) -> None:
-    await scene.assert_sound()
+    await scene.assert_books()
+    await scene.assert_payments()
     for row in await _deposits(scene):
-        posted = await scene.all(tables.JournalEntry, fact=row["id"])
-        assert len(posted) == (row["status"] in {"credited", "unallocated"}), row
+        posted = [entry["kind"] for entry in await scene.all(tables.JournalEntry, fact=row["id"])]
+        assert posted in ([], ["topup"], ["suspense"]), "credited for the first time once"
+        lives = [entry for entry in await scene.all(tables.JournalEntry) if entry["fact"].startswith(f"{row['id']}/")]
+        ups = len(posted) + sum(entry["kind"] in {"topup_again", "suspense_again"} for entry in lives)
+        downs = sum(entry["kind"] in {"topup_orphaned", "suspense_orphaned"} for entry in lives)
+        assert ups - downs == (row["status"] in {"credited", "unallocated"}), row
 
 
 async def _decided(scene: ChainScene) -> None:
@@ -120,10 +154,8 @@ async def _decided(scene: ChainScene) -> None:
     rows = {(row["tx_hash"], row["ordinal"]): row for row in await _deposits(scene)}
     seen_late = {key for key in on_branch if key not in rows}
     assert not seen_late, "every transfer on the branch in force was seen"
-    for key in on_branch:
-        assert rows[key]["status"] == "credited", rows[key]
     for key, row in rows.items():
-        assert key in on_branch or row["status"] in {"orphaned", "credited"}, row
+        assert row["status"] == ("credited" if key in on_branch else "orphaned"), row
 
 
 def test_the_model_names_its_transactions_apart() -> None:
