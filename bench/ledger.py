@@ -19,10 +19,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.load.charges import MERCHANT
 from bench.result import Result
 from orchestrator.database.migrate import upgrade
 from tests.support.postgres import PostgresServer, start_postgres
@@ -44,7 +46,13 @@ def run() -> list[Row]:
     server = start_postgres()
     try:
         reference = _Pgbench(server)
-        return [*_hot(server, reference), *_many(server, reference), *_million(server), *rows]
+        return [
+            *_hot(server, reference),
+            *_many(server, reference),
+            *_million(server),
+            *_two_processes(server),
+            *rows,
+        ]
     finally:
         server.stop()
 
@@ -96,6 +104,26 @@ def _million(server: PostgresServer) -> list[Row]:
     ]
 
 
+def _two_processes(server: PostgresServer) -> list[Row]:
+    """Two processes beside one: each with its own merchants, as the leases have it; and both on one wallet, without."""
+    name, url = _database(server)
+    merchants = (MERCHANT, f"{MERCHANT}_2")
+    for merchant in merchants:
+        _ours(url, 1, merchant=merchant, seconds=1, fill=True)
+    rates: dict[str, list[float]] = {"one": [], "owned": [], "shared": []}
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(ROUNDS):
+            for case, ran in (("one", merchants[:1]), ("owned", merchants), ("shared", (MERCHANT, MERCHANT))):
+                jobs = [threads.submit(_ours, url, 1, merchant=merchant, seconds=SECONDS) for merchant in ran]
+                rates[case].append(sum(job.result()["rate"] for job in jobs))
+    server.drop(name)
+    one, owned, shared = (statistics.median(rates[case]) for case in ("one", "owned", "shared"))
+    return [
+        Result("ledger_two_owners", "debits/s", owned, one),
+        Result("ledger_two_on_one_wallet", "debits/s", shared, one),
+    ]
+
+
 def _sqlite(folder: Path) -> list[Row]:
     theirs, ours = [], []
     for kind in ("theirs", "ours"):
@@ -139,15 +167,10 @@ class _Pgbench:
         return done.stdout
 
 
-def _ours(url: str, wallets: int, *, fill: bool = False, ordered: bool = True, **until: float) -> dict[str, float]:
-    order: dict[str, Any] = {
-        "url": url,
-        "wallets": wallets,
-        "callers": CALLERS,
-        "fill": fill,
-        "ordered": ordered,
-        **until,
-    }
+def _ours(url: str, wallets: int, **more: Any) -> dict[str, float]:
+    """Run one process of debits; ``more``: seconds or debits, and what differs from the usual."""
+    usual = {"merchant": MERCHANT, "callers": CALLERS, "fill": False, "ordered": True}
+    order = {**usual, "url": url, "wallets": wallets, **more}
     said: dict[str, float] = json.loads(_python("bench.load.debits", json.dumps(order)))
     return said
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from bench.load.charges import MERCHANT, MODE, fill, open_metering, usage
+from bench.load.charges import MODE, fill, open_metering, usage, wallet_names
 from orchestrator.cli.collector import spare_the_collector
 from orchestrator.clock import SystemClock
 from orchestrator.database.reads import Reads
@@ -38,9 +38,10 @@ def _resident_mb() -> float:
 class _Load:
     """Callers in this process, each waiting for its answer before it asks again."""
 
-    def __init__(self, metering: Metering, wallets: int, *, ordered: bool) -> None:
+    def __init__(self, metering: Metering, merchant: str, wallets: int, *, ordered: bool) -> None:
         self._metering = metering
-        names = [f"wal_{number:06}" for number in range(wallets)]
+        self._merchant = merchant
+        names = wallet_names(merchant, wallets)
         weights = list(accumulate(1 / (rank + 1) for rank in range(wallets)))
         self._picks = random.Random(1).choices(names, cum_weights=weights, k=PICKS)  # noqa: S311  # a load, no secret
         self._ordered = ordered
@@ -56,7 +57,7 @@ class _Load:
             event_id = new_id("evu") if self._ordered else uuid.uuid4().hex
             began = time.perf_counter()
             event = usage(self._picks[self.done % PICKS], event_id)
-            answer = await self._metering.record(MERCHANT, MODE, [event])
+            answer = await self._metering.record(self._merchant, MODE, [event])
             if answer["results"][0]["status"] != "accepted":
                 raise SystemExit(f"a debit was not accepted: {answer}")
             if len(self.seconds) < PICKS:
@@ -65,15 +66,15 @@ class _Load:
 
 
 async def main(order: dict[str, Any]) -> dict[str, float]:
-    """``order``: url, wallets, callers; seconds or debits; fill (make the wallets first); ordered ids or not."""
+    """``order``: url, merchant, wallets, callers; seconds or debits; fill (make the wallets first); ordered ids or not."""
     clock, reads = SystemClock(), Reads(order["url"])
     writer = Writer(backend_for(order["url"]), clock)
     await writer.open()
     try:
         if order["fill"]:
-            await fill(writer, [f"wal_{number:06}" for number in range(order["wallets"])])
-        metering = await open_metering(writer, reads, clock)
-        load = _Load(metering, order["wallets"], ordered=order["ordered"])
+            await fill(writer, order["merchant"], wallet_names(order["merchant"], order["wallets"]))
+        metering = await open_metering(writer, reads, clock, order["merchant"])
+        load = _Load(metering, order["merchant"], order["wallets"], ordered=order["ordered"])
         spare_the_collector()
         until = time.perf_counter() + WARM_SECONDS
         await load.run(order["callers"], lambda: time.perf_counter() < until)

@@ -14,11 +14,11 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from bench.load.charges import MERCHANT, MODE, MODEL
+from bench.load.charges import MERCHANT, MODE, MODEL, wallet_names
 from orchestrator.database.tables import Account, JournalEntry, Lot, Posting, Shard, UsageEvent, Wallet, table_of
 from orchestrator.ids import new_id
 
-WALLET = "wal_000000"
+WALLET = wallet_names(MERCHANT, 1)[0]
 UNITS = 123
 _event, _entry, _posting = (table_of(model) for model in (UsageEvent, JournalEntry, Posting))
 _account, _lot, _shard, _wallet = (table_of(model) for model in (Account, Lot, Shard, Wallet))
