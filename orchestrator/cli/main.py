@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from orchestrator.cli import data, doctor, payouts, people, prices, rails_and_rates, rules, serve, signer, usage
+from orchestrator.cli import data, doctor, payouts, people, prices, rails_and_rates, rules, serve, signer, sweeps, usage
 from orchestrator.cli.console import Failure
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ usage.register(app)
 prices.register(app)
 doctor.register(app)
 signer.register(app)
+sweeps.register(app)
 
 
 def main() -> None:

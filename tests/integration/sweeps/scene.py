@@ -9,7 +9,7 @@ async with chain_scene(url, tmp_path, anvil_url) as scene:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from orchestrator.services import Services
 from orchestrator.sweeps.networks import SendingNetwork
 from tests.adapters.chains.test_chain_real_node import RealChain, real_chain
 from tests.support.signing import SignerFiles, node, short_folder, signer_process
-from tests.support.world import MERCHANT, MODE, World, world
+from tests.support.world import MERCHANT, MODE, Setup, World, world
 
 CHAIN, NETWORK = "eip155:31337", "test:eip155:31337"
 TREASURY = b"\x7e" * 20
@@ -150,7 +150,13 @@ class ChainScene:
 
 @asynccontextmanager
 async def chain_scene(
-    database_url: str, folder: Path, anvil_url: str, *, limits: Mapping[str, Any] | None = None, **more: Any
+    database_url: str,
+    folder: Path,
+    anvil_url: str,
+    *,
+    limits: Mapping[str, Any] | None = None,
+    setups: Sequence[Setup] = (),
+    **more: Any,
 ) -> AsyncIterator[ChainScene]:
     async with short_folder() as short, real_chain(anvil_url) as real:
         await real.node.call("anvil_setBalance", "0x" + OPERATING.hex(), hex(10 * COIN))
@@ -158,6 +164,6 @@ async def chain_scene(
         overrides = configured(anvil_url, show_evm(bytes.fromhex(real.token[2:])), files.socket, **more)
         async with (
             signer_process(files),
-            world(database_url, folder, overrides=overrides, loops=False) as here,
+            world(database_url, folder, overrides=overrides, loops=False, setups=setups) as here,
         ):
             yield ChainScene(here, real, files)
