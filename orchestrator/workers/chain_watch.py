@@ -10,7 +10,16 @@ import structlog
 from prometheus_client import Gauge
 from sqlalchemy import select
 
-from adapters.base import BlockHeader, BlockScan, ChainHead, ChainScanFailed, RailAdapter, ScansChain
+from adapters.base import (
+    BlockHeader,
+    BlockScan,
+    ChainHead,
+    ChainScanFailed,
+    RailAdapter,
+    RailMisconfigured,
+    RailUnavailable,
+    ScansChain,
+)
 from orchestrator.clock import from_us, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import ChainCursor, ChainHeader, table_of
@@ -27,6 +36,7 @@ CALL_TIMEOUT_S = 60
 CATCH_UP_FROM_BLOCKS = 8
 """So many final blocks behind: they are read by ranges."""
 LEASE_S = 30.0
+CHECK_EVERY_US = 3_600_000_000
 OFFERED_LAG_S = 300.0
 """A chain whose newest block that we read is older than this is not offered: who pays would wait without a word."""
 _log = structlog.get_logger("chain")
@@ -50,6 +60,8 @@ class ChainWatch:
     health: HealthBoard
     lease_seconds: float = LEASE_S
     owner: str = field(default_factory=lambda: new_id("scn"))
+    _checks: list[int] = field(default_factory=list)
+    """When the contracts were checked last, in microseconds."""
 
     @property
     def network(self) -> Network:
@@ -64,6 +76,7 @@ class ChainWatch:
         network = self.network
         taken = 0
         try:
+            await self._check(network)
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 head = await self.scanner.head()
             cursor = await self._cursor(network) or await self._start(network, head.latest)
@@ -83,6 +96,11 @@ class ChainWatch:
             _log.warning("chain_not_read", network=network.name, error=repr(error)[:300])
             await self._note(network, repr(error))
             return taken
+        except RailMisconfigured as wrong:
+            # Another chain, another code, other decimals: whatever would be read might be worth something else.
+            _log.error("chain_misconfigured", network=network.name, error=str(wrong)[:300])
+            self._record(CallOutcome.MISCONFIGURED, str(wrong))
+            return taken
         except CursorMoved as moved:
             _log.info("cursor_moved", network=network.name, text=str(moved))
             return taken
@@ -91,6 +109,19 @@ class ChainWatch:
         await self._note(network, "")
         await self.deposits.desk.settle(network, cursor)
         return taken
+
+    async def _check(self, network: Network) -> None:
+        """Assert chain id and contracts before the first block, and every hour. Raises as ``ScansChain.check``."""
+        now_us = self.deposits.clock.now_us()
+        if self._checks and now_us - self._checks[-1] < CHECK_EVERY_US:
+            return
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await self.scanner.check()
+        except RailUnavailable as silent:
+            raise ChainScanFailed(str(silent)) from None
+        self._checks[:] = [now_us]
+        _log.info("chain_checked", network=network.name)
 
     # --- forward --------------------------------------------------------------------------------------------------
 
@@ -236,7 +267,10 @@ class ChainWatch:
             return  # one bad answer is no reason to offer a chain less: its scan is fresh
         outcome = CallOutcome.UNAVAILABLE if late else CallOutcome.ANSWERED
         text = error or (f"the newest block that was read is {lag_s:.0f} s old" if late else "")
-        account = self.adapter.account
+        self._record(outcome, text)
+
+    def _record(self, outcome: CallOutcome, text: str) -> None:
+        account, now = self.adapter.account, self.deposits.clock.now()
         for token in self.scanner.tokens:
             self.health.record((account.rail, account.account, token.method), outcome, now, text[:200])
 

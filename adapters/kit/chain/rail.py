@@ -38,6 +38,7 @@ from adapters.kit.chain.budget import TokenBucket
 from adapters.kit.chain.options import Family, TokenOptions, read_config
 from adapters.kit.chain.rpc import NodeRpc, quantity
 from adapters.kit.chain.scanner import LogScanner, WatchedChain
+from adapters.kit.chain.token_contract import code_hash
 from adapters.kit.chain.transfer_log import widen
 
 RESEND_WINDOW_SECONDS: Final = 100 * 366 * 24 * 3600
@@ -205,8 +206,12 @@ class ChainRail(ABC):
             raise RailMisconfigured(f"chain_id: {node.name} speaks for chain {chain_id}, not for {wanted}")
         for token in self._config.tokens:
             field = f"tokens.{token.asset.code}"
-            if await node.call("eth_getCode", "0x" + token.contract.hex(), "latest") in {"0x", "0x0", None}:
+            found = await code_hash(node, token.contract)
+            if found is None:
                 raise RailMisconfigured(f"{field}.contract: there is no contract at {node.name}")
+            pinned = self._config.options.tokens[token.asset.code].code_hash
+            if pinned not in {None, found}:
+                raise RailMisconfigured(f"{field}.code_hash: the code at {node.name} has {found}: it was replaced")
             symbol, decimals = await self.read_contract(node, token)
             due = self._symbol_due(token)
             if symbol != due:

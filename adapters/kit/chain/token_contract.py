@@ -1,0 +1,74 @@
+"""What a token contract says of itself: symbol, decimals, and the hash of its code. Decoded by hand: two ABI types.
+
+A library's contract object would cost seconds of import in a process that serves buyers, for two reads at its start.
+Source: https://docs.soliditylang.org/en/latest/abi-spec.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from eth_hash.auto import keccak
+
+from adapters.base import RailMisconfigured
+from adapters.kit.chain.rpc import NodeRefused, NodeRpc
+
+SYMBOL: Final = "0x" + keccak(b"symbol()")[:4].hex()
+DECIMALS: Final = "0x" + keccak(b"decimals()")[:4].hex()
+NO_CODE: Final = frozenset({"0x", "0x0", None})
+_WORD: Final = 32
+
+
+class NotAToken(ValueError):
+    """The contract does not answer as an ERC-20 (TRC-20) token."""
+
+
+async def read_token(node: NodeRpc, contract: bytes, refusals: Collection[int]) -> tuple[str, int]:
+    """Return symbol() and decimals(). ``refusals``: the error codes by which this family says "reverted".
+
+    Raises NotAToken; ChainScanFailed where the node gives no answer.
+    """
+    answers: list[bytes] = []
+    for selector in (SYMBOL, DECIMALS):
+        try:
+            shown = await node.call("eth_call", {"to": "0x" + contract.hex(), "data": selector}, "latest")
+            answers.append(bytes.fromhex(str(shown).removeprefix("0x")))
+        except NodeRefused as refused:
+            if refused.code not in refusals and "revert" not in refused.message.lower():
+                raise
+            raise NotAToken from None
+        except ValueError:
+            raise NotAToken from None
+    return _text(answers[0]), _small(answers[1])
+
+
+async def code_hash(node: NodeRpc, contract: bytes) -> str | None:
+    """Return keccak-256 of the contract's code, 0x and 64 digits; None where there is no contract."""
+    code: Any = await node.call("eth_getCode", "0x" + contract.hex(), "latest")
+    if code in NO_CODE:
+        return None
+    try:
+        return "0x" + keccak(bytes.fromhex(str(code).removeprefix("0x"))).hex()
+    except ValueError:
+        raise RailMisconfigured(f"{node.name} answers eth_getCode with something that is no code") from None
+
+
+def _text(raw: bytes) -> str:
+    """Read a string; old tokens (MKR) have bytes32."""
+    try:
+        if len(raw) == _WORD:
+            return raw.rstrip(b"\0").decode()
+        if len(raw) >= 2 * _WORD and int.from_bytes(raw[:_WORD]) == _WORD:
+            length = int.from_bytes(raw[_WORD : 2 * _WORD])
+            if len(raw) >= 2 * _WORD + length:
+                return raw[2 * _WORD : 2 * _WORD + length].decode()
+    except UnicodeDecodeError:
+        raise NotAToken from None
+    raise NotAToken
+
+
+def _small(raw: bytes) -> int:
+    if len(raw) != _WORD or any(raw[:-1]):
+        raise NotAToken
+    return raw[-1]
