@@ -17,26 +17,36 @@ DAY_LAST: Final = 47_481
 """2099-12-31."""
 ID_CHARS_MAX: Final = 128
 
-ID_FORM: Final = re.compile(r"[\x21-\x7e]{1,128}")
-_UUID7: Final = re.compile(
-    r"(?:[A-Za-z0-9.:-]+_)?(?:([0-9a-fA-F]{12})7[0-9a-fA-F]{3}[89abAB][0-9a-fA-F]{15}"
-    r"|([0-9a-fA-F]{8})-([0-9a-fA-F]{4})-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12})"
-)
-_ULID: Final = re.compile(
-    r"(?:[A-Za-z0-9.:-]+_)?([0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{9})[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{16}"
-)
+_ULID: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
 _CROCKFORD: Final = str.maketrans("ABCDEFGHJKMNPQRSTVWXYZ", "abcdefghijklmnopqrstuv")
 """Crockford's letters to those that ``int(..., 32)`` reads."""
+_DASHES: Final = (8, 13, 18, 23)
+
+
+def is_event_id(text: str) -> bool:
+    """Say whether it has 1 to 128 visible ASCII characters."""
+    return 0 < len(text) <= ID_CHARS_MAX and text.isascii() and text.isprintable() and " " not in text
 
 
 def day_of_id(event_id: str) -> int:
     """Return the day (since 1970, UTC) of the time inside an id; 0 where it has none. It depends on the id alone."""
-    found = _UUID7.fullmatch(event_id)
-    if found is not None:
-        milliseconds = int(found[1] or found[2] + found[3], 16)
-    elif (found := _ULID.fullmatch(event_id)) is not None:
-        milliseconds = int(found[1].upper().translate(_CROCKFORD), 32)
-    else:
-        return 0
+    milliseconds = _milliseconds(event_id.rpartition("_")[2])
     day = milliseconds // DAY_MS
     return day if DAY_FIRST <= day <= DAY_LAST else 0
+
+
+def _milliseconds(text: str) -> int:
+    """Return the time of an id without its prefix; 0 where it has none."""
+    length = len(text)
+    if length == 36 and all(text[place] == "-" for place in _DASHES):
+        text = text.replace("-", "")
+    if len(text) == 32:
+        if text[12] != "7" or text[16] not in "89abAB":
+            return 0
+        try:
+            return int.from_bytes(bytes.fromhex(text)[:6], "big")
+        except ValueError:
+            return 0
+    if length == 26 and _ULID.fullmatch(text) is not None:
+        return int(text[:10].upper().translate(_CROCKFORD), 32)
+    return 0

@@ -19,7 +19,7 @@ from typing import Any, Final
 import orjson
 
 from orchestrator.clock import from_us, to_us
-from orchestrator.metering.event_id import ID_FORM, day_of_id
+from orchestrator.metering.event_id import day_of_id, is_event_id
 from orchestrator.metering.price_content import MODEL_CHARS_MAX
 from orchestrator.metering.rating import QUANTITY_MAX, TOKEN_TYPES
 
@@ -116,13 +116,13 @@ def _read_identity(event: UsageInput, raw: Mapping[str, Any]) -> None:
     id_, source, producer = raw.get("id"), raw.get("source"), raw.get("producer")
     event.producer, event.epoch, event.sequence = None, 0, 0
     if producer is None:
-        if type(id_) is not str or ID_FORM.fullmatch(id_) is None:
+        if type(id_) is not str or not is_event_id(id_):
             raise Malformed("id: 1 to 128 visible ASCII characters, or producer and sequence instead")
         if "sequence" in raw or "epoch" in raw:
             raise Malformed("sequence and epoch belong to a producer")
         if source is None:
             event.source = ""
-        elif type(source) is str and ID_FORM.fullmatch(source):
+        elif type(source) is str and is_event_id(source):
             event.source = f"src:{source}"
         else:
             raise Malformed("source: 1 to 128 visible ASCII characters")

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
+import pytest
 from uuid_utils import uuid7
 
 from orchestrator.metering.usage_input import DAY_US
@@ -212,3 +213,21 @@ async def test_what_is_no_usage_is_refused(desk: Desk) -> None:
         assert (await desk.call("POST", "/v1/usage", raw=raw)).status == status
     assert (await desk.call("POST", "/v1/usage", raw=b"a,b", Content_Type="text/csv")).status == 415
     assert (await desk.use([]))["results"] == []
+
+
+async def test_more_events_than_can_wait_are_refused_whole_and_may_come_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.metering.usage.IN_FLIGHT_MAX", 10)
+    wallet = await desk.wallet(cents=100)
+    left = [{"events": [desk.event(wallet, input=1) for _ in range(6)]} for _ in range(8)]
+    refused = 0
+    while left:
+        replies = await asyncio.gather(*(desk.call("POST", "/v1/usage", body) for body in left))
+        assert {reply.status for reply in replies} <= {200, 429}
+        assert all(int(reply.headers["Retry-After"]) >= 1 for reply in replies if reply.status == 429)
+        left = [body for body, reply in zip(left, replies, strict=True) if reply.status == 429]
+        refused += len(left)
+    assert refused > 0
+    assert await desk.charged(wallet) == 8 * 6 * 150
+    await desk.assert_sound()
