@@ -51,10 +51,12 @@ from orchestrator.payments.pricing import FeeSchedule
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
 from orchestrator.routing.catalogue import Catalogue, supports_of
+from orchestrator.routing.control import RuleControl, Watched
 from orchestrator.routing.desk import RoutingDesk
 from orchestrator.routing.health import HealthBoard
 from orchestrator.routing.load import load_ruleset
 from orchestrator.routing.ruleset import Ruleset
+from orchestrator.routing.versions import Versions
 from orchestrator.services import Secrets, Services
 from orchestrator.settings import Fees, RailAccountBlock, Settings
 from orchestrator.signer.client import SignerClient
@@ -149,9 +151,17 @@ def simulators(settings: Settings, sandbox_url: str, public_url: str) -> web.App
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, document: Document, *, sandbox_url: str, clock: Clock | None = None
+    settings: Settings,
+    document: Document,
+    *,
+    sandbox_url: str,
+    clock: Clock | None = None,
+    watched: Watched | None = None,
 ) -> AsyncIterator[Services]:
-    """Open everything; close it in reverse. The database must be migrated. Raises ConfigInvalid, DatabaseInUse."""
+    """Open everything; close it in reverse. The database must be migrated. Raises ConfigInvalid, DatabaseInUse.
+
+    ``watched``: the file whose rules are followed when it is edited.
+    """
     async with AsyncExitStack() as stack:
         if clock is None:
             clock = await stack.enter_async_context(shared_clock(settings.service.database))
@@ -166,14 +176,21 @@ async def opened(
         stack.push_async_callback(reads.close)
         market = settings.market()
         await market.refresh(clock.now())
-        spreads = SpreadTable.from_config(
-            [
-                {"corridor": p.corridor, "spread_bps": p.spread_bps} | ({"method": p.method} if p.method else {})
-                for p in loaded.ruleset.pricing
-            ]
-        )
-        pricer = Pricer(market, spreads, _fees(settings), secrets.server)
-        yield replace(_assemble(loaded, secrets, clock, http, reads, writer, pricer), ownership=ownership)
+        pricer = Pricer(market, spreads_of(loaded.ruleset), _fees(settings), secrets.server)
+        services = replace(_assemble(loaded, secrets, clock, http, reads, writer, pricer), ownership=ownership)
+        services.rules.watched = watched
+        await services.rules.begin()
+        yield services
+
+
+def spreads_of(ruleset: Ruleset) -> SpreadTable:
+    """Return the spreads that a set of rules names."""
+    return SpreadTable.from_config(
+        [
+            {"corridor": p.corridor, "spread_bps": p.spread_bps} | ({"method": p.method} if p.method else {})
+            for p in ruleset.pricing
+        ]
+    )
 
 
 async def _owning(stack: AsyncExitStack, settings: Settings) -> Ownership | None:
@@ -226,6 +243,9 @@ def _assemble(
         health=board,
         pricer=pricer,
         routing=routing,
+        rules=RuleControl(
+            routing, Versions(writer, reads), clock, swapped=lambda ruleset: pricer.use(spreads_of(ruleset))
+        ),
         checkout=checkout,
         selection=selection,
         mandates=Mandates(writer, reads, rails, clock),

@@ -33,6 +33,7 @@ from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.pricer import Pricer
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.watch import SettlementWatch
+from orchestrator.routing.control import RuleControl
 from orchestrator.routing.desk import RoutingDesk
 from orchestrator.routing.health import HealthBoard
 from orchestrator.settings import Settings
@@ -67,6 +68,7 @@ class Services:
     health: HealthBoard
     pricer: Pricer
     routing: RoutingDesk
+    rules: RuleControl
     checkout: Checkout
     selection: Selection
     mandates: Mandates

@@ -203,7 +203,7 @@ async def explain_routing(context: Context[Services], body: Explain) -> Answer:
         methods=known_methods(services, body.methods),
     )
     decision = services.routing.decide(facts)
-    return Answer(explain(decision.to_json(), services.routing.ruleset))
+    return Answer(explain(decision.to_json(), await services.rules.ruleset(decision.ruleset_hash)))
 
 
 async def get_decision(context: Context[Services]) -> Answer:
@@ -215,9 +215,8 @@ async def get_decision(context: Context[Services]) -> Answer:
     )
     if row is None:
         raise NotFound("decision_not_found", f"there is no decision {context.path['id']}")
-    ruleset = services.routing.ruleset
     try:
-        told = explain(row["body"], ruleset if ruleset.hash == row["ruleset_hash"] else None)
+        told = explain(row["body"], await services.rules.ruleset(row["ruleset_hash"]))
     except DecisionUnreadable as error:
         raise Conflict("decision_unreadable", str(error)) from None
     return Answer({"id": row["id"], "created_at": rfc3339(row["created_us"]), **told})

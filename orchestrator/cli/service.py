@@ -22,9 +22,10 @@ from orchestrator.cli.collector import spare_the_collector
 from orchestrator.cli.console import Failure
 from orchestrator.config_source import Document
 from orchestrator.database import migrate
+from orchestrator.routing.control import Watched
 from orchestrator.services import Services
 from orchestrator.settings import Settings
-from orchestrator.workers.roster import workers
+from orchestrator.workers.roster import watchers, workers
 from orchestrator.workers.supervisor import Supervisor
 
 SHUTDOWN_S = 10.0
@@ -50,6 +51,8 @@ class Service:
     document: Document
     with_api: bool
     with_workers: bool
+    watched: Watched | None = None
+    """The configuration, so that an edit of its rules comes into force."""
 
     @classmethod
     def prepare(
@@ -73,7 +76,7 @@ class Service:
             for number in (settings.service.port, settings.service.port + 1):
                 _assert_free(settings.service.host, number)
         migrate.upgrade(settings.service.database)
-        return cls(settings, document, with_api, with_workers)
+        return cls(settings, document, with_api, with_workers, Watched(config, wanted))
 
     @property
     def sandbox_url(self) -> str:
@@ -88,8 +91,7 @@ class Service:
         async with AsyncExitStack() as stack:
             services, supervisor = await self.start(stack)
             async with asyncio.TaskGroup() as group:
-                if self.with_workers:
-                    group.create_task(supervisor.run(stop), name="workers")
+                group.create_task(supervisor.run(stop), name="workers")
                 if show is not None:
                     from orchestrator.cli.welcome import welcome
 
@@ -106,9 +108,11 @@ class Service:
             simulators = bootstrap.simulators(settings, self.sandbox_url, settings.service.public_url)
             await _listen(stack, simulators, "127.0.0.1", settings.service.port + 1)
         services = await stack.enter_async_context(
-            bootstrap.opened(settings, self.document, sandbox_url=self.sandbox_url)
+            bootstrap.opened(settings, self.document, sandbox_url=self.sandbox_url, watched=self.watched)
         )
-        supervisor = Supervisor(workers(services) if self.with_workers else [], stop_deadline_s=SHUTDOWN_S)
+        supervisor = Supervisor(
+            workers(services) if self.with_workers else watchers(services), stop_deadline_s=SHUTDOWN_S
+        )
         if self.with_api:
             await _listen(stack, root_app(services, supervisor), settings.service.host, settings.service.port)
         self._announce(stack, services)

@@ -54,6 +54,8 @@ class EventType(StrEnum):
     LEDGER_REBUILT = "ledger.rebuilt"
     RAIL_DEGRADED = "rail.degraded"
     RAIL_RECOVERED = "rail.recovered"
+    ROUTING_CANARY_ENDED = "routing.canary_ended"
+    """The platform's own: a draft of rules was promoted, stopped, or called back by its guards."""
 
 
 def emit(

@@ -42,6 +42,11 @@ class Pricer:
     def market(self) -> Market:
         return self._market
 
+    def use(self, spreads: SpreadTable) -> None:
+        """Price by other spreads from now on; quotes that were given stand."""
+        self._spreads = spreads
+        self._spreads_known.clear()
+
     def mid(self, currency: str, now: datetime) -> Fraction | None:
         """Return what 1 USD is worth, or None where the currency cannot be quoted now."""
         try:

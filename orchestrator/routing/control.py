@@ -21,7 +21,7 @@ import structlog
 from orchestrator.clock import Clock
 from orchestrator.config_source import ConfigInvalid, Problem
 from orchestrator.database.unit import Row
-from orchestrator.errors import Conflict, Invalid
+from orchestrator.errors import Conflict, Invalid, NotFound
 from orchestrator.routing.desk import RoutingDesk, Trial
 from orchestrator.routing.lint import lint_aside
 from orchestrator.routing.reading import Source, read_aside
@@ -30,6 +30,7 @@ from orchestrator.routing.ruleset import Ruleset
 from orchestrator.routing.versions import By, State, TrialKind, Versions
 
 PROBLEMS_SHOWN: Final = 20
+READ_BEFORE_MAX: Final = 8
 _log = structlog.get_logger("rules")
 
 
@@ -68,6 +69,8 @@ class RuleControl:
     status: FileStatus | None = field(default=None, init=False)
     unusable: str | None = field(default=None, init=False)
     """Why the version that should be in force is not, in this process."""
+    _read_before: dict[str, Ruleset] = field(default_factory=dict, init=False, repr=False)
+    """Versions that were asked for lately."""
     _following: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
 
     async def begin(self) -> None:
@@ -125,18 +128,15 @@ class RuleControl:
 
     async def checked(self, source: Source) -> Ruleset:
         """Return a draft's rules. Raises Invalid where reading or lint finds an error."""
-        today = self.clock.now().date()
+        now = self.clock.now()
         try:
-            ruleset = await read_aside(source, self.desk.catalogue, today)
-            findings = await lint_aside(
-                source, self.desk.catalogue, self.desk.supports, self.clock.now(), self.desk.mid
-            )
+            findings = await lint_aside(source, self.desk.catalogue, self.desk.supports, now, self.desk.mid)
+            errors = [finding.problem for finding in findings if finding.is_error]
+            if errors:
+                raise _refused(errors)
+            return await read_aside(source, self.desk.catalogue, now.date())
         except ConfigInvalid as invalid:
             raise _refused(invalid.problems) from None
-        errors = [finding.problem for finding in findings if finding.is_error]
-        if errors:
-            raise _refused(errors)
-        return ruleset
 
     async def promote(self, by: By) -> Row:
         """Bring the draft on trial into force for everybody. Raises Conflict where none runs."""
@@ -163,12 +163,20 @@ class RuleControl:
 
     async def ruleset(self, hash_: str) -> Ruleset | None:
         """Return any version, so that an old decision can be told in the words of its rules; None: not known."""
+        trial = self.desk.trial
         if hash_ == self.desk.ruleset.hash:
             return self.desk.ruleset
-        try:
-            return await self._load(hash_)
-        except Invalid:
-            return None
+        if trial is not None and hash_ == trial.ruleset.hash:
+            return trial.ruleset
+        if hash_ not in self._read_before:
+            try:
+                found = await self._load(hash_)
+            except (Invalid, NotFound):
+                return None
+            if len(self._read_before) >= READ_BEFORE_MAX:
+                self._read_before.pop(next(iter(self._read_before)))
+            self._read_before[hash_] = found
+        return self._read_before[hash_]
 
     async def _running(self) -> Row:
         state = await self.versions.state()

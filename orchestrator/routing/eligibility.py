@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
@@ -145,6 +145,12 @@ def find_eligible(facts: RoutingFacts, catalogue: Catalogue, table: Table, rates
         kept[row.index] = currency
         outcomes[row.index] = (Reason.KEPT_DEGRADED if state is HealthState.DEGRADED else Reason.KEPT, currency)
     return Eligible(tuple(outcomes), kept, known)
+
+
+def health_of(outcomes: Iterable[tuple[OptionKey, OptionOutcome]]) -> dict[OptionKey, HealthState]:
+    """Return the health that a decision was made with, from what it says of every option."""
+    states = {Reason.KEPT_DEGRADED: HealthState.DEGRADED, Reason.RAIL_DOWN: HealthState.DOWN}
+    return {key: states[Reason(code)] for key, (code, _) in outcomes if code in states}
 
 
 _ONE: Final = Fraction(1)

@@ -19,7 +19,7 @@ from orchestrator.database.tables import RulesetChange, RulesetState, RulesetTri
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, NotFound
-from orchestrator.routing.rollout import Guards
+from orchestrator.routing.rollout import Guards, ShadowCount
 from orchestrator.routing.ruleset import Ruleset
 
 PLATFORM: Final = "platform"
@@ -167,6 +167,18 @@ class Versions:
             row = view.one("ruleset_trial", number)
             if row is not None and row["status"] == "running":
                 changes.update("ruleset_trial", (number,), figures=orjson.dumps(figures).decode())
+            return {}
+
+        await self.writer.submit(Unit(PLATFORM, "live", None, (row_lock("ruleset_trial", number),), decide))
+
+    async def count_shadow(self, number: int, counted: ShadowCount) -> None:
+        """Add what a process counted to what was counted before."""
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            row = view.one("ruleset_trial", number)
+            if row is not None and row["status"] == "running":
+                total = ShadowCount.from_json(orjson.loads(row["figures"])).plus(counted)
+                changes.update("ruleset_trial", (number,), figures=orjson.dumps(asdict(total)).decode())
             return {}
 
         await self.writer.submit(Unit(PLATFORM, "live", None, (row_lock("ruleset_trial", number),), decide))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from adapters.base import ScansChain
 from orchestrator.events.delivery import DeliveryPolicy
 from orchestrator.events.targets import TargetPolicy
 from orchestrator.services import Services
+from orchestrator.workers import rules
 from orchestrator.workers.auto_topup import AutoTopupWorker
 from orchestrator.workers.chain_watch import ChainWatch
 from orchestrator.workers.delivery import DeliveryWorker
@@ -23,6 +25,7 @@ CREDIT_EXPIRY_POLL_S = 1.0
 RUNWAY_POLL_S = 600.0
 RATES_POLL_S = 60.0
 EARNINGS_POLL_S = 15.0
+SWEEPS_POLL_S = 5.0
 CHAIN_POLL_SHARE = 0.5
 """Of a chain's block time: how long to wait before asking for the next block."""
 
@@ -38,6 +41,8 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("credit_expiry", CREDIT_EXPIRY_POLL_S, _more(services.credit_expiry.expire_due)),
         PeriodicWorker("runway", RUNWAY_POLL_S, _once(services.runway.run_once)),
         PeriodicWorker("rates", RATES_POLL_S, _rates(services)),
+        PeriodicWorker("canary", rules.GUARD_POLL_S, partial(rules.guard, services)),
+        *watchers(services),
         AutoTopupWorker(services.writer, services.auto_topups, services.mandates),
         AnchorWorker(services.anchors, services.settings.proof.anchor_poll_s),
         ProofWorker(
@@ -56,12 +61,22 @@ def workers(services: Services) -> list[Worker]:
             targets=TargetPolicy(allow_private=services.settings.webhooks.allow_private_networks),
         ),
     ]
+    if services.sweeps.machine.networks:
+        roster.append(PeriodicWorker("sweeps", SWEEPS_POLL_S, _once(services.sweeps.run_once)))
     for (rail, account), adapter in services.rails.items():
         if isinstance(adapter, ScansChain):
             watch = ChainWatch(adapter, adapter, services.deposits, services.reads, services.health)
             every_s = max(0.05, adapter.block_seconds * CHAIN_POLL_SHARE)
             roster.append(PeriodicWorker(f"chain:{rail}/{account}", every_s, _once(watch.run_once)))
     return roster
+
+
+def watchers(services: Services) -> list[Worker]:
+    """Return who works in every process, one that only serves HTTP too: it follows the rules in force."""
+    return [
+        PeriodicWorker("rules", rules.FOLLOW_POLL_S, partial(rules.follow, services.rules)),
+        PeriodicWorker("shadow", rules.SHADOW_POLL_S, partial(rules.shadow, services)),
+    ]
 
 
 def _more(run_once: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[bool]]:
