@@ -32,6 +32,8 @@ class Buyer:
     fault: tuple[str, Mapping[str, Any]] | None = None
     """(rail account, switches of its simulator), set just before."""
     declined_first: bool = False
+    reorg_blocks: int = 0
+    """So many of the chain's newest blocks are replaced after the transfer was seen; it is mined again in another."""
 
 
 BUYERS = (
@@ -43,6 +45,7 @@ BUYERS = (
     Buyer("NG", "USDT on BNB Smart Chain", "usdt_bsc", amount="50.00"),
     Buyer("FR", "card declined, next offer", "card", pays=DECLINED_CARD, declined_first=True),
     Buyer("GB", "every webhook three times", "card", pays=GOOD_CARD, fault=("stripe/main", {"duplicate_webhooks": 2})),
+    Buyer("VN", "USDT, the chain reorganizes", "usdt_tron", reorg_blocks=3),
     Buyer("IT", "the rail's answer was lost", "card", pays=GOOD_CARD, fault=("stripe/main", {"drop_answer": 1})),
 )
 
@@ -123,11 +126,17 @@ class Shop:
         secret: str = endpoint["secret"]
         return secret
 
+    @staticmethod
+    def customer_of(buyer: Buyer) -> tuple[str, str]:
+        """Return how the reseller calls this buyer, and the country."""
+        return f"demo-{buyer.country}-{buyer.story}", buyer.country
+
     async def play(self, buyer: Buyer) -> Played:
         """Take one buyer from session to credit."""
         if buyer.fault is not None:
             await self._switch(*buyer.fault)
-        customer = {"reference": f"demo-{buyer.country}-{buyer.story}", "country": buyer.country}
+        reference, country = self.customer_of(buyer)
+        customer = {"reference": reference, "country": country}
         money = {"amount": buyer.amount, "currency": "USD"}
         session = await self.call("POST", "/v1/checkout/sessions", {"customer": customer, "amount": money})
         offer = session["offers"][0]
@@ -137,6 +146,10 @@ class Shop:
         if buyer.declined_first:
             offer, action = await self._fall_over(session)
             await self._pay(offer, action, None)
+        if buyer.reorg_blocks:
+            await self._wait(payment, lambda seen: seen["status"] == "processing")
+            account = offer["method"].partition("_")[2]
+            await self._control(f"{offer['rail']}/{account}", {"reorg": buyer.reorg_blocks, "requeue": True})
         final = await self._wait(payment, lambda seen: seen["status"] == "credited")
         seconds = time.monotonic() - started
         return Played(

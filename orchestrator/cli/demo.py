@@ -19,6 +19,7 @@ from standardwebhooks import Webhook
 from orchestrator.cli.buyers import BUYERS, Buyer, Played, Shop
 from orchestrator.cli.console import Failure, print_table
 from orchestrator.cli.service import Service
+from orchestrator.cli.spenders import Spent, spend
 from orchestrator.ledger.check import Report as BooksReport
 from orchestrator.ledger.check import check
 
@@ -28,19 +29,23 @@ WEBHOOKS_WAIT_S = 10.0
 @dataclass(slots=True)
 class DemoReport:
     payments: list[Played]
+    spent: Spent
     books: BooksReport
+    topups: int
+    """Journal entries before anything was spent: one for each payment."""
     webhooks_delivered: int
     credited_events: int
     seconds: float
 
     @property
     def ok(self) -> bool:
-        credited_once = self.credited_events == len(self.payments) == self.books.entries
-        return self.books.ok and credited_once and all(played.ok for played in self.payments)
+        credited_once = self.credited_events == len(self.payments) == self.topups
+        return self.books.ok and credited_once and self.spent.right and all(played.ok for played in self.payments)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "payments": [played.to_json() for played in self.payments],
+            "usage": self.spent.to_json(),
             "books": {
                 "balanced": self.books.balanced,
                 "rebuilt_equals_materialised": self.books.rebuilt_equals_materialised,
@@ -54,8 +59,11 @@ class DemoReport:
     def print(self) -> None:
         columns = ("country", "story", "rail", "method", "quoted", "credited", "seconds", "state")
         print_table(columns, [played.row() for played in self.payments])
+        spent = self.spent
+        print(f"\nusage: {spent.events} events of {spent.wallets} wallets charged once, {spent.duplicates} sent again; "
+              f"with holds {spent.charged} USD; {'exact to the nano-dollar' if spent.right else 'WRONG'}")  # fmt: skip
         books = "balance, and rebuilt equal materialised" if self.books.ok else f"DO NOT BALANCE: {self.books.findings}"
-        print(f"\nbooks: {self.books.entries} entries, {self.books.postings} postings; they {books}")
+        print(f"books: {self.books.entries} entries, {self.books.postings} postings; they {books}")
         print(f"webhooks delivered to the reseller and verified: {self.webhooks_delivered}")
         print(f"{'ok' if self.ok else 'NOT OK'} after {self.seconds:.1f} s")
 
@@ -124,12 +132,14 @@ async def play(config: Path, keep: Path | None) -> DemoReport:
                     shop_server.secret = await shop.subscribe(url)
                     played = await play_buyers(shop, BUYERS)
                     await _wait_for_events(shop_server, len(played))
+                    topups = (await check(services.reads)).entries
+                    spent = await spend(shop, [shop.customer_of(one.buyer) for one in played if one.ok])
                     books = await check(services.reads)
             finally:
                 stop.set()
                 await working
         seconds = time.monotonic() - started
-        return DemoReport(played, books, len(shop_server.seen), shop_server.credited(), seconds)
+        return DemoReport(played, spent, books, topups, len(shop_server.seen), shop_server.credited(), seconds)
 
 
 @asynccontextmanager
@@ -151,8 +161,8 @@ async def reseller() -> AsyncIterator[tuple[Reseller, str]]:
 
 async def play_buyers(shop: Shop, buyers: tuple[Buyer, ...]) -> list[Played]:
     """Play those who do not disturb each other together, then those who need a fault of a rail one by one."""
-    together = [buyer for buyer in buyers if buyer.fault is None]
-    alone = [buyer for buyer in buyers if buyer.fault is not None]
+    together = [buyer for buyer in buyers if buyer.fault is None and not buyer.reorg_blocks]
+    alone = [buyer for buyer in buyers if buyer not in together]
     played = list(await asyncio.gather(*(shop.play(buyer) for buyer in together)))
     played += [await shop.play(buyer) for buyer in alone]
     return played
