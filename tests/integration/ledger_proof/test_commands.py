@@ -3,39 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
-import subprocess
+import re
 import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from orchestrator.cli.main import main
+from orchestrator.database.unit import Changes, Unit, View
 from orchestrator.ledger.chart import Account
+from orchestrator.ledger.journal import credit, debit, entry
+from rates.money import WALLET_USD, Money
+from tests.integration.api.shop import Shop, open_shop
 from tests.integration.ledger_proof.books import USD, Books, opened_books
 from tests.support.world import CONFIG
 
 COMMAND_S_MAX = 60
 
 
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Crossrail:
-    """Runs commands against one database."""
+    """Runs commands against one database; in this process: starting Python takes longer than all that they do."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self._environment = {**os.environ, "CROSSRAIL_DATABASE": url, "CROSSRAIL_STATE": str(folder)}
-        self._folder = folder
+        self._environment = {"CROSSRAIL_DATABASE": url, "CROSSRAIL_STATE": str(folder)}
 
-    async def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-c", "from orchestrator.cli.main import main; main()"]
+    async def run(self, *words: str) -> Done:
         group, command, *others = words
-        return await asyncio.to_thread(
-            subprocess.run, [*program, group, command, "-c", str(CONFIG), *others], env=self._environment, text=True,
-            cwd=self._folder, capture_output=True, timeout=COMMAND_S_MAX, check=False,
-        )  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["crossrail", group, command, "-c", str(CONFIG), *others])
+            for name, value in self._environment.items():
+                patch.setenv(name, value)
+            async with asyncio.timeout(COMMAND_S_MAX):
+                return await asyncio.to_thread(_called)
 
     async def json(self, code: int, *words: str) -> Any:
         done = await self.run(*words, "--json")
         assert done.returncode == code, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        # A service of the same process logs to the same standard output.
+        begin = re.search(r"^[\[{]$", done.stdout, re.MULTILINE)
+        assert begin is not None, done.stdout
+        return json.JSONDecoder().raw_decode(done.stdout, begin.start())[0]
+
+
+def _called() -> Done:
+    out, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+        main()
+    return Done(int(ended.value.code or 0), out.getvalue(), errors.getvalue())
 
 
 async def filled(books: Books) -> None:
@@ -102,21 +130,33 @@ async def test_a_rebuild_does_not_trust_postings_that_were_tampered_with(sqlite_
 
 async def test_a_payout_is_asked_for_by_command_and_not_approved_by_it(sqlite_url: str, tmp_path: Path) -> None:
     crossrail = Crossrail(sqlite_url, tmp_path)
-    async with opened_books(sqlite_url) as books:
-        await books.merchant()
-        await books.move(100 * USD, Account.MERCHANT_AVAILABLE)
-        await books.ask(30 * USD)
-    terms = await crossrail.json(0, "payouts", "terms", "mer_1", "--tier", "trusted", "--to", "iban=DE02")
-    assert (terms["risk_tier"], terms["destination"]) == ("trusted", {"iban": "DE02"})
-    asked = await crossrail.json(0, "payouts", "request", "mer_1", "--amount", "70.00", "--mode", "test")
-    assert (asked["status"], asked["requested_by"]) == ("requested", "admin_token")
-    refused = await crossrail.run("payouts", "approve", asked["id"])
-    assert (refused.returncode, "payout_needs_a_second_person" in refused.stderr) == (1, True), refused.stderr
-    changed = await crossrail.run("payouts", "approve", "po_1")
-    assert (changed.returncode, "payout_destination_changed" in changed.stderr) == (1, True), changed.stderr
-    failed = await crossrail.json(0, "payouts", "fail", "po_1", "destination changed")
-    assert failed["status"] == "canceled"
-    listed = await crossrail.run("payouts", "list", "--status", "requested")
-    assert "70.00 USD" in listed.stdout
-    assert "po_1" not in listed.stdout
-    assert (await crossrail.run("payouts", "terms", "mer_1", "--to", "nonsense")).returncode == 2
+    async with open_shop(sqlite_url, tmp_path) as shop:
+        note = {"pid": os.getpid(), "url": shop.base, "database": sqlite_url, "admin_token": "admin-token-of-tests"}
+        (tmp_path / "service.json").write_text(json.dumps(note), "utf-8")  # commands find the running service by it
+        who = shop.merchant
+        terms = await crossrail.json(0, "payouts", "terms", who, "--tier", "trusted", "--to", "iban=DE02")
+        assert (terms["risk_tier"], terms["destination"]) == ("trusted", {"iban": "DE02"})
+        assert "iban=DE02" in (await crossrail.run("payouts", "terms", who)).stdout
+        assert (await crossrail.run("payouts", "terms", who, "--to", "nonsense")).returncode == 2
+        await earned(shop, 100)
+        asked = await crossrail.json(0, "payouts", "request", who, "--amount", "70.00", "--mode", "test")
+        assert (asked["status"], asked["requested_by"]) == ("requested", "admin_token")
+        refused = await crossrail.run("payouts", "approve", asked["id"])
+        assert (refused.returncode, "payout_needs_a_second_person" in refused.stderr) == (1, True), refused.stderr
+        merchants = await shop.post("/v1/payouts", {})
+        assert (await crossrail.json(0, "payouts", "approve", merchants["id"]))["status"] == "sent"
+        assert (await crossrail.json(0, "payouts", "confirm", merchants["id"], "FT1"))["status"] == "paid"
+        assert (await crossrail.json(0, "payouts", "fail", asked["id"], "by mistake"))["status"] == "canceled"
+        listed = await crossrail.run("payouts", "list", "--merchant", who)
+        assert "70.00 USD" in listed.stdout
+        assert "30.00 USD" in listed.stdout
+
+
+async def earned(shop: Shop, dollars: int) -> None:
+    money = Money(dollars * USD, WALLET_USD)
+
+    def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
+        changes.post(entry("earned", "f", debit(Account.SUSPENSE, money), credit(Account.MERCHANT_AVAILABLE, money)))
+        return {}
+
+    await shop.world.services.writer.submit(Unit(shop.merchant, "test", None, (), decide))
