@@ -8,6 +8,7 @@ another file). Then what random ids cost: the same requests with UUIDv4 against 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sqlite3
 import statistics
@@ -78,18 +79,33 @@ def _measure(name: str, url: str, room: Path, store: Callable[[Sequence[Any]], f
     migrate.upgrade(url)
     wallets, key = asyncio.run(_prepare(url))
     choose = random.Random(SEED)  # noqa: S311  # a load that replays, nothing secret
+    rates: list[float] = []
+    references: list[float] = []
+    rows: list[tuple[Any, ...]] = []
     with serving(url, room / name) as note:
         address = f"{note['url']}/v1/usage"
         asyncio.run(_send(address, key, _bodies(choose, wallets, 8, _ordered)))  # warm: plans, imports, prices
-        rates = [asyncio.run(_send(address, key, _bodies(choose, wallets, REQUESTS, _ordered))) for _ in range(ROUNDS)]
+        spent_s = 0.0
+        for _ in range(ROUNDS):
+            bodies = _bodies(choose, wallets, REQUESTS, _ordered)
+            before_s = _cpu_s(note["pid"])
+            rates.append(asyncio.run(_send(address, key, bodies)))
+            spent_s += _cpu_s(note["pid"]) - before_s
+            rows = rows or asyncio.run(_rows(url))
+            references.append(store(rows))
         randoms = [asyncio.run(_random_ids(address, key, choose, wallets, size)) for size in RANDOM_AT]
-        rows = asyncio.run(_rows(url))
-    reference = statistics.median(store(rows) for _ in range(ROUNDS))
-    value = statistics.median(rates)
+    reference, value = statistics.median(references), statistics.median(rates)
     yield Result(f"usage_{name}", "events/s", value, goal=GOAL_EVENTS)
     yield Result(f"usage_{name}_of_copy", "events/s", value, reference, GOAL_OF_COPY if name == "postgres" else None)
+    yield Result(f"usage_{name}_cpu_ms_per_1000", "ms", spent_s / (ROUNDS * REQUESTS) * 1000)
     for size, rate in zip(RANDOM_AT, randoms, strict=True):
         yield Result(f"usage_{name}_random_ids_after_{size}", "events/s", rate, value)
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor time that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # --- the load ---------------------------------------------------------------------------------------------------------
