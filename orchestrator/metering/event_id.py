@@ -17,10 +17,13 @@ DAY_LAST: Final = 47_481
 """2099-12-31."""
 ID_CHARS_MAX: Final = 128
 
+_UUID7: Final = re.compile(
+    r"([0-9a-fA-F]{12})7[0-9a-fA-F]{3}[89abAB][0-9a-fA-F]{15}"
+    r"|([0-9a-fA-F]{8})-([0-9a-fA-F]{4})-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}"
+)
 _ULID: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
 _CROCKFORD: Final = str.maketrans("ABCDEFGHJKMNPQRSTVWXYZ", "abcdefghijklmnopqrstuv")
 """Crockford's letters to those that ``int(..., 32)`` reads."""
-_DASHES: Final = (8, 13, 18, 23)
 
 
 def is_event_id(text: str) -> bool:
@@ -37,16 +40,9 @@ def day_of_id(event_id: str) -> int:
 
 def _milliseconds(text: str) -> int:
     """Return the time of an id without its prefix; 0 where it has none."""
-    length = len(text)
-    if length == 36 and all(text[place] == "-" for place in _DASHES):
-        text = text.replace("-", "")
-    if len(text) == 32:
-        if text[12] != "7" or text[16] not in "89abAB":
-            return 0
-        try:
-            return int.from_bytes(bytes.fromhex(text)[:6], "big")
-        except ValueError:
-            return 0
-    if length == 26 and _ULID.fullmatch(text) is not None:
+    found = _UUID7.fullmatch(text)
+    if found is not None:
+        return int(found[1] or found[2] + found[3], 16)
+    if len(text) == 26 and _ULID.fullmatch(text) is not None:
         return int(text[:10].upper().translate(_CROCKFORD), 32)
     return 0
