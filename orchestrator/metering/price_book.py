@@ -160,9 +160,16 @@ class PriceBook:
         if book is None:
             book = Book(self._base)
             self._books[key] = book
-        await self._load(self._base, PLATFORM, BASE_MODE)
-        if book is not self._base:
-            await self._load(book, *key)
+        asked_s = book.asked_s
+        if asked_s != _UNASKED and not fresh:
+            book.asked_s = now_s  # one asks; the many beside it go on with what is known meanwhile
+        try:
+            await self._load(self._base, PLATFORM, BASE_MODE)
+            if book is not self._base:
+                await self._load(book, *key)
+        except BaseException:
+            book.asked_s = asked_s
+            raise
         book.asked_s = self._base.asked_s = now_s
         return book
 
