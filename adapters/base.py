@@ -64,6 +64,19 @@ class Severity(StrEnum):
     """Stolen, blocked, fraud suspected, or a code that is not in the table: never cascade."""
 
 
+class OutcomeClass(StrEnum):
+    """What one code of a vendor means for who asked; each adapter's tables give every documented code one of these."""
+
+    SOFT = "soft"
+    HARD = "hard"
+    AUTHENTICATE = "authenticate"
+    """The bank wants to see the buyer: one more try on a page, with 3-D Secure."""
+    NOT_SENT = "not_sent"
+    """The request was refused before anything was done."""
+    UNKNOWN = "unknown"
+    """It does not say whether something was done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decline:
     """A rail's clear no. ``message`` is for the buyer, in English; ``code`` is the rail's own word."""
@@ -73,6 +86,12 @@ class Decline:
     message: str
     listed: bool = True
     """False where the code is missing in the adapter's table (hard, and counted)."""
+    authenticate: bool = False
+    """The bank wants to see the buyer: with that done, the same card may be taken."""
+
+    @property
+    def outcome(self) -> OutcomeClass:
+        return OutcomeClass.AUTHENTICATE if self.authenticate else OutcomeClass(self.severity.value)
 
 
 class PaymentDeclined(RailError):

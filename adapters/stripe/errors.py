@@ -13,9 +13,10 @@ from contextlib import contextmanager
 import aiohttp
 import stripe
 
-from adapters.base import OutcomeUnknown, PaymentDeclined, RailError, RailMisconfigured, RailUnavailable
+from adapters.base import OutcomeClass, OutcomeUnknown, PaymentDeclined, RailError, RailMisconfigured, RailUnavailable
 from adapters.kit.http import from_status, from_transport, redact
 from adapters.stripe.wire_declines import decline_for
+from adapters.stripe.wire_errors import BUSY, class_of
 
 
 @contextmanager
@@ -35,18 +36,21 @@ def _of_answer(error: stripe.StripeError, doing: str, secrets: Sequence[str], *,
     if isinstance(error, stripe.CardError):
         detail = error.error
         intent = getattr(detail, "payment_intent", None)  # only where one was made and refused
-        decline = decline_for(detail.decline_code if detail else None, error.code)
+        advice = getattr(detail, "advice_code", None)
+        decline = decline_for(detail.decline_code if detail else None, error.code, advice)
         return PaymentDeclined(decline, None if intent is None else intent.id)
     status = error.http_status or 0
     by_status = from_status(status, doing=doing, reading=reading)
     if by_status is not None:
         return by_status
     said = f"{doing}: Stripe answered {status}: {redact(error.user_message or '', secrets)}"
-    if isinstance(error, stripe.RateLimitError):  # an old form has status 400
-        return RailUnavailable(said)
     if isinstance(error, stripe.IdempotencyError):
         return OutcomeUnknown(f"{said} (something else was sent under this key before)")
-    if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError, stripe.InvalidRequestError)):
+    code = error.code or ""
+    if isinstance(error, stripe.RateLimitError) or code in BUSY:  # an old form has status 400
+        return RailUnavailable(said)
+    refused = isinstance(error, (stripe.AuthenticationError, stripe.PermissionError, stripe.InvalidRequestError))
+    if refused and class_of(code) is not OutcomeClass.UNKNOWN:
         return RailMisconfigured(said)
     return RailUnavailable(said) if reading else OutcomeUnknown(said)
 

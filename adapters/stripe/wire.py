@@ -52,6 +52,7 @@ class PaymentMethod(BaseModel):
 class PaymentError(BaseModel):
     code: str | None = None
     decline_code: str | None = None
+    advice_code: str | None = None
     charge: str | None = None
     payment_method: PaymentMethod | None = None
 
@@ -169,7 +170,7 @@ class Reader:
         """Read the end of a payment method that answers days later (none is offered now; an old session may have)."""
         self._same_mode(session.livemode, session.id)
         error = session.intent.last_payment_error if session.intent else None
-        decline = decline_for(error.decline_code, error.code) if error else DELAYED_PAYMENT_FAILED
+        decline = decline_for(error.decline_code, error.code, error.advice_code) if error else DELAYED_PAYMENT_FAILED
         return self._said(session, "payment_failed", RailEventKind.DECLINED, at, decline=decline)
 
     def intent(self, intent: Intent, *, at: datetime | None) -> list[RailEvent]:
@@ -227,7 +228,7 @@ class Reader:
                 attempt_id=intent.metadata.get(ATTEMPT_KEY) or (session.attempt_id if session else None),
                 rail_reference=session.id if session else None,
                 occurred_at=at or _paid_at(intent),
-                decline=decline_for(error.decline_code, error.code),
+                decline=decline_for(error.decline_code, error.code, error.advice_code),
                 still_open=True,
                 detail={"payment_intent": intent.id, "status": intent.status},
             )

@@ -37,6 +37,11 @@ class Language:
     def has(self, key: str) -> bool:
         return key in self.words
 
+    def refusal(self, english: str) -> str:
+        """Return in this language what a rail's table says to the buyer; the English sentence where it is not ours."""
+        key = _refusals().get(english)
+        return english if key is None else self.words[key]
+
 
 @cache
 def language(code: str) -> Language:
@@ -44,6 +49,11 @@ def language(code: str) -> Language:
     if code not in LANGUAGES:
         raise KeyError(code)
     return Language(code, orjson.loads((_FOLDER / f"{code}.json").read_bytes()))
+
+
+@cache
+def _refusals() -> Mapping[str, str]:
+    return {words: key for key, words in language(FALLBACK).words.items() if key.startswith("refusal.")}
 
 
 def own_name(code: str) -> str:

@@ -172,7 +172,7 @@ def panel_of(sight: Sight, rails: Rails, language: Language) -> Panel:
         credited=show.money(Money(payment["credited_units"], WALLET_USD), locale) if payment else "",
         received=_units(sight, "received", language),
         missing=_units(sight, "missing", language),
-        decline=decline["message"] if decline and phase is Phase.DECLINED else "",
+        decline=language.refusal(decline["message"]) if decline and phase is Phase.DECLINED else "",
         hint=_what_now(decline, chosen, suggested, offers, language),
         success_url=web_address(session["success_url"]),
         cancel_url=web_address(session["cancel_url"]),
@@ -271,7 +271,7 @@ def qr_svg(text: str) -> Markup:
 
 def _progress(seen: Seen, language: Language) -> Progress:
     amount = Money(seen.deposit["units"], Asset.parse(seen.deposit["asset"]))
-    credited = seen.deposit["status"] == "credited"
+    credited = seen.deposit["status"] in {"credited", "provisional"}  # what can be used already
     return Progress(show.money(amount, language.locale), seen.confirmations, seen.needed, credited)
 
 
@@ -279,7 +279,7 @@ def _on_its_way(sight: Sight) -> Money:
     """Return what was seen for the last attempt and is not credited yet."""
     attempt, asset = sight.attempt, _missing(sight).asset
     ours = [seen.deposit for seen in sight.seen if attempt is not None and seen.deposit["attempt_id"] == attempt["id"]]
-    return Money(sum(row["units"] for row in ours if row["status"] == "detected"), asset)
+    return Money(sum(row["units"] for row in ours if row["status"] in {"detected", "provisional"}), asset)
 
 
 def _missing(sight: Sight) -> Money:

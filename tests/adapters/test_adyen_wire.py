@@ -162,7 +162,7 @@ def test_a_link_is_compared_with_what_was_asked_for(change: dict[str, Any], fiel
 
 def test_what_points_at_fraud_or_a_blocked_instrument_is_hard() -> None:
     assert {refusal.code for refusal in REFUSALS if refusal.severity is Severity.HARD} == {
-        "5", "14", "18", "20", "22", "25", "26", "31",
+        "5", "14", "18", "20", "22", "25", "26", "31", "46", "50",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from string import Formatter
 
 import pytest
 
+from adapters.kit.refusals import SENTENCES
 from orchestrator.web.locales import LANGUAGES, choose, language, own_name
 
 TEMPLATES = Path(__file__).parents[3] / "orchestrator" / "web" / "templates"
@@ -25,6 +26,15 @@ def test_every_language_has_every_sentence_with_the_same_values(code: str) -> No
     for key, sentence in words.items():
         assert sentence.strip(), key
         assert placeholders(sentence) == placeholders(ENGLISH.words[key]), key
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_what_a_rail_tells_a_buyer_after_a_decline_is_said_in_every_language(code: str) -> None:
+    refusals = {key for key in ENGLISH.words if key.startswith("refusal.")}
+    assert {ENGLISH.words[key] for key in refusals} == SENTENCES
+    for key in refusals:
+        assert language(code).refusal(ENGLISH.words[key]) == language(code).words[key]
+    assert language(code).refusal("What no table says.") == "What no table says."
 
 
 @pytest.mark.parametrize("code", [code for code in LANGUAGES if code != "en"])

@@ -1,0 +1,182 @@
+"""Stripe's error codes that end no payment: something may have been done, or the request was refused before.
+
+Every code that Stripe's SDK lists for the error of a PaymentIntent stands here or in ``wire_declines.py``; a test
+compares the three. Sources: https://docs.stripe.com/error-codes, https://docs.stripe.com/api/idempotent_requests
+(``idempotency_key_in_use``: the other request may be acting), https://docs.stripe.com/rate-limits (limiters and locks
+refuse before anything is done).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adapters.base import OutcomeClass
+from adapters.stripe.wire_declines import DECLINES
+
+BUSY: Final = frozenset({"lock_timeout", "rate_limit", "payment_intent_rate_limit_exceeded"})
+"""Not taken, and worth another try in a moment, whatever the status says."""
+UNKNOWN: Final = frozenset(
+    [
+        "idempotency_key_in_use",
+        "forwarding_api_retryable_upstream_error",
+        "forwarding_api_upstream_connection_error",
+        "forwarding_api_upstream_connection_timeout",
+        "forwarding_api_upstream_error",
+    ]
+)
+REFUSED: Final = frozenset(
+    [
+        "account_country_invalid_address",
+        "account_error_country_change_requires_additional_steps",
+        "account_information_mismatch",
+        "account_invalid",
+        "account_token_required_for_v2_account",
+        "acss_debit_session_incomplete",
+        "action_blocked",
+        "alipay_upgrade_required",
+        "amount_too_large",
+        "amount_too_small",
+        "anomalous_money_movement_request",
+        "api_key_expired",
+        "application_fees_not_allowed",
+        "approval_required",
+        "balance_insufficient",
+        "balance_invalid_parameter",
+        "bank_account_exists",
+        "bank_account_verification_failed",
+        "billing_invalid_mandate",
+        "bitcoin_upgrade_required",
+        "capability_not_active",
+        "capture_charge_authorization_expired",
+        "capture_unauthorized_payment",
+        "cardholder_phone_number_required",
+        "charge_already_captured",
+        "charge_already_refunded",
+        "charge_disputed",
+        "charge_expired_for_capture",
+        "charge_invalid_parameter",
+        "charge_not_refundable",
+        "clearing_code_unsupported",
+        "country_code_invalid",
+        "country_unsupported",
+        "coupon_expired",
+        "customer_max_payment_methods",
+        "customer_max_subscriptions",
+        "customer_session_expired",
+        "customer_tax_location_invalid",
+        "dispute_evidence_page_limit_exceeded",
+        "failed_tax_calculation",
+        "financial_account_balance_does_not_support_currency",
+        "financial_account_capability_not_enabled",
+        "financial_account_capability_restricted",
+        "financial_connections_account_inactive",
+        "financial_connections_account_pending_account_numbers",
+        "financial_connections_account_unavailable_account_numbers",
+        "financial_connections_consent_locale_invalid",
+        "financial_connections_consent_locale_unsupported",
+        "financial_connections_no_successful_transaction_refresh",
+        "forwarding_api_inactive",
+        "forwarding_api_invalid_parameter",
+        "instant_payouts_config_disabled",
+        "instant_payouts_currency_disabled",
+        "instant_payouts_limit_exceeded",
+        "instant_payouts_unsupported",
+        "intent_invalid_state",
+        "intent_verification_method_missing",
+        "invalid_canceled_subscription_fields",
+        "invalid_charge_amount",
+        "invalid_mandate_reference_prefix_format",
+        "invalid_source_usage",
+        "invalid_tax_location",
+        "invoice_no_customer_line_items",
+        "invoice_no_payment_method_types",
+        "invoice_no_subscription_line_items",
+        "invoice_not_editable",
+        "invoice_on_behalf_of_not_editable",
+        "invoice_upcoming_none",
+        "livemode_mismatch",
+        "missing",
+        "not_allowed_on_standard_account",
+        "out_of_inventory",
+        "ownership_declaration_not_allowed",
+        "parameter_invalid_empty",
+        "parameter_invalid_integer",
+        "parameter_invalid_string_blank",
+        "parameter_invalid_string_empty",
+        "parameter_missing",
+        "parameter_unknown",
+        "parameters_exclusive",
+        "payment_evaluation_on_api_version_not_supported",
+        "payment_intent_incompatible_payment_method",
+        "payment_intent_invalid_parameter",
+        "payment_intent_unexpected_state",
+        "payment_method_bank_account_already_verified",
+        "payment_method_configuration_failures",
+        "payment_method_invalid_parameter",
+        "payment_method_invalid_parameter_testmode",
+        "payment_method_microdeposit_failed",
+        "payment_method_microdeposit_processing_error",
+        "payment_method_microdeposit_verification_amounts_invalid",
+        "payment_method_microdeposit_verification_amounts_mismatch",
+        "payment_method_microdeposit_verification_attempts_exceeded",
+        "payment_method_microdeposit_verification_descriptor_code_mismatch",
+        "payment_method_microdeposit_verification_timeout",
+        "payment_method_unexpected_state",
+        "payment_method_unsupported_type",
+        "payout_reconciliation_not_ready",
+        "payouts_limit_exceeded",
+        "payouts_not_allowed",
+        "platform_account_required",
+        "platform_api_key_expired",
+        "product_inactive",
+        "progressive_onboarding_limit_exceeded",
+        "refund_disputed_payment",
+        "resource_already_exists",
+        "resource_missing",
+        "return_intent_already_processed",
+        "secret_key_required",
+        "service_period_coupon_with_metered_tiered_item_unsupported",
+        "setup_intent_invalid_parameter",
+        "setup_intent_mandate_invalid",
+        "setup_intent_mobile_wallet_unsupported",
+        "setup_intent_unexpected_state",
+        "shipping_address_invalid",
+        "shipping_calculation_failed",
+        "siret_invalid",
+        "sku_inactive",
+        "smart_disputes_not_available",
+        "state_unsupported",
+        "status_transition_invalid",
+        "storer_capability_missing",
+        "storer_capability_not_active",
+        "stripe_tax_inactive",
+        "subscription_update_trial_after_billing_cycle_anchor",
+        "tax_id_invalid",
+        "tax_id_prohibited",
+        "taxes_calculation_failed",
+        "terminal_location_country_unsupported",
+        "terminal_reader_busy",
+        "terminal_reader_hardware_fault",
+        "terminal_reader_invalid_location_for_activation",
+        "terminal_reader_invalid_location_for_payment",
+        "terminal_reader_offline",
+        "terminal_reader_timeout",
+        "testmode_charges_only",
+        "tls_version_unsupported",
+        "token_already_used",
+        "token_in_use",
+        "transfer_source_balance_parameters_mismatch",
+        "transfers_not_allowed",
+        "url_invalid",
+    ]
+)
+"""The request itself was wrong, or not allowed: nothing was done, and a person must mend it."""
+
+
+def class_of(code: str) -> OutcomeClass | None:
+    """Return what a code of Stripe means; None where it is in no table (the status decides then)."""
+    if code in DECLINES:
+        return DECLINES[code].outcome
+    if code in BUSY or code in REFUSED:
+        return OutcomeClass.NOT_SENT
+    return OutcomeClass.UNKNOWN if code in UNKNOWN else None
