@@ -1,0 +1,199 @@
+"""Chains: catch-up beside raw ``eth_getLogs`` calls on the same node, one large block, a million addresses.
+
+The node is ``bench/load/node.py``: prepared answers from a process of its own. The reference of the catch-up asks the
+same node for the same blocks in the longest ranges that we use, and parses the JSON; nothing else. Runs in turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from adapters.base import RailAccount
+from adapters.evm.adapter import EvmRail
+from adapters.kit.chain.addresses import DepositAddresses
+from adapters.kit.chain.transfer_log import TRANSFER_TOPIC
+from bench.load import node as canned
+from bench.result import Result
+from bench.serving import process
+from orchestrator.cli.demo import free_ports
+from orchestrator.database import tables
+from orchestrator.database.migrate import upgrade
+from orchestrator.routing.health import HealthBoard
+from orchestrator.workers.chain_watch import ChainWatch
+from tests.adapters.chains.bench import account, account_xpub
+from tests.integration.payments.chain_scene import ACCOUNT, METHOD, ScriptedChain, opened_chain
+from tests.support.postgres import start_postgres
+
+BLOCKS, LOGS_PER_BLOCK = 16_000, 6
+BIG_LOGS, OURS = 5_000, 50
+FEW, MANY = 1_000, 1_000_000
+ROUNDS = 3
+RANGE_BLOCKS = 2_000
+DERIVED = 2_000
+CATCH_UP_GOAL, MANY_GOAL, BLOCK_GOAL, DERIVE_GOAL = 0.5, 0.9, 1 / 3, 1_000.0
+MEMORY_MB_MAX = 200.0
+
+
+@dataclass
+class OurChain(ScriptedChain):
+    """Its addresses are those that the prepared node pays to."""
+
+    def derive_address(self, index: int) -> bytes:
+        return canned.ours(index)
+
+
+def run() -> list[Result]:
+    port = free_ports()
+    sizes = map(str, (BLOCKS, LOGS_PER_BLOCK, BIG_LOGS, OURS))
+    command = [sys.executable, "-m", "bench.load.node", str(port), *sizes]
+    node_url = f"http://127.0.0.1:{port}/"
+    server = start_postgres()
+    try:
+        with process(command, {}, "ready"), tempfile.TemporaryDirectory() as folder:
+            results = [*_derivation_and_memory(), *_catch_up(Path(folder), node_url)]
+            sqlite = f"sqlite+aiosqlite:///{folder}/block.db"
+            for name, url in (("sqlite", sqlite), ("postgres", server.url(server.create()))):
+                upgrade(url)
+                results.append(asyncio.run(_large_block(name, url, node_url)))
+            return results
+    finally:
+        server.stop()
+
+
+def _account(node_url: str) -> RailAccount:
+    token = {"contract": "0x" + canned.CONTRACT.hex(), "decimals": 6, "method": "usdt_evm"}
+    made = account("evm", node_url, chain_id=canned.CHAIN_ID, tokens={"USDT": token}, range_blocks_max=RANGE_BLOCKS)
+    return replace(made, account=ACCOUNT)
+
+
+# --- catch-up ---------------------------------------------------------------------------------------------------------
+
+
+def _catch_up(folder: Path, node_url: str) -> list[Result]:
+    speeds: dict[str, list[float]] = {"raw": [], "few": [], "many": []}
+    for turn in range(ROUNDS):
+        speeds["raw"].append(BLOCKS / asyncio.run(_raw(node_url)))
+        for who, addresses in (("few", FEW), ("many", MANY)):
+            url = f"sqlite+aiosqlite:///{folder}/{who}{turn}.db"
+            upgrade(url)
+            speeds[who].append(BLOCKS / asyncio.run(_follow(url, node_url, addresses)))
+    raw, few, many = (statistics.median(speeds[who]) for who in ("raw", "few", "many"))
+    return [
+        Result("chain_catch_up", "blocks/s", few, raw, CATCH_UP_GOAL),
+        Result("chain_catch_up_1m_addresses", "blocks/s", many, few, MANY_GOAL),
+    ]
+
+
+async def _raw(node_url: str) -> float:
+    """Ask for the same blocks in the longest ranges, and parse the answers."""
+    async with aiohttp.ClientSession() as http:
+        started = time.perf_counter()
+        for first in range(1, BLOCKS, RANGE_BLOCKS):
+            last = min(BLOCKS - 1, first + RANGE_BLOCKS - 1)
+            wanted = {"fromBlock": hex(first), "toBlock": hex(last), "topics": [TRANSFER_TOPIC]}
+            call = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [wanted]})
+            async with http.post(node_url, data=call) as answer:
+                assert orjson.loads(await answer.read())["result"]
+        return time.perf_counter() - started
+
+
+async def _follow(url: str, node_url: str, addresses: int) -> float:
+    """Follow the whole chain from its first block, into an empty database, with so many addresses."""
+    async with opened_chain(url, OurChain()) as scene, aiohttp.ClientSession() as http:
+        await scene.awaiting("20")
+        await scene.deposits.book.refresh("test", "evm")
+        known = scene.deposits.book._known["test", "evm"]  # noqa: SLF001  # a million rows would measure the database
+        known.update(hashlib.blake2b(number.to_bytes(8), digest_size=20).digest() for number in range(addresses))
+        rail = EvmRail(_account(node_url), http)
+        watch = ChainWatch(rail, rail, scene.deposits, scene.reads, HealthBoard())
+        start = await rail.header(0)
+        assert start is not None
+        await scene.deposits.start_at(watch.network, start)
+        started = time.perf_counter()
+        head = await rail.head()
+        cursor = await watch._cursor(watch.network)  # noqa: SLF001  # without the contract's check: the node has none
+        assert cursor is not None
+        assert await watch._lease(watch.network, cursor)  # noqa: SLF001
+        while cursor["number"] < head.finalized:
+            assert await watch._advance(watch.network, cursor, head)  # noqa: SLF001
+            cursor = await watch._cursor(watch.network) or cursor  # noqa: SLF001
+        took = time.perf_counter() - started
+        deposits = await scene.all(tables.Deposit)
+        assert len(deposits) == BLOCKS // 200, f"{len(deposits)} deposits were found"
+        return took
+
+
+# --- one large block --------------------------------------------------------------------------------------------------
+
+
+async def _large_block(name: str, url: str, node_url: str) -> Result:
+    """Time from asking for a block to having it decoded, and from there to its commit; medians over fresh wallets."""
+    fetched: list[float] = []
+    committed: list[float] = []
+    async with opened_chain(url, OurChain()) as scene, aiohttp.ClientSession() as http:
+        for customer in range(OURS):
+            await scene.awaiting("20", f"customer {customer}")
+        book = scene.deposits.book
+        await book.refresh("test", "evm")
+        rail = EvmRail(_account(node_url), http)
+        before = await rail.header(BLOCKS - 1)
+        assert before is not None
+        for turn in range(ROUNDS):  # each on a chain of its own name: the same block is new to it
+            watch = ChainWatch(rail, rail, scene.deposits, scene.reads, HealthBoard())
+            network = replace(watch.network, chain=f"eip155:{turn}")
+            await scene.deposits.start_at(network, before)
+            started = time.perf_counter()
+            scan = await rail.scan_block(BLOCKS, book.watched("test", "evm").__contains__)
+            fetched.append(time.perf_counter() - started)
+            assert scan is not None
+            assert len(scan.transfers) == OURS
+            bought = replace(scan.transfers[0].token, method=METHOD)  # what the buyers of the scene chose
+            paid = replace(scan, transfers=tuple(replace(one, token=bought) for one in scan.transfers))
+            decoded = time.perf_counter()
+            await scene.deposits.take_block(network, paid)
+            committed.append(time.perf_counter() - decoded)
+        rows = await scene.all(tables.Deposit)
+        assert len(rows) == OURS * ROUNDS
+        assert sum(row["attempt_id"] is not None for row in rows) >= OURS, "the first round meets the payments"
+    fetch, commit = statistics.median(fetched), statistics.median(committed)
+    return Result(f"chain_block_5000_{name}", "commits/s beside fetches/s", 1 / commit, 1 / fetch, BLOCK_GOAL)
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+def _derivation_and_memory() -> list[Result]:
+    addresses = DepositAddresses(account_xpub("evm"))
+    started = time.perf_counter()
+    for index in range(DERIVED):
+        addresses.derive(index)
+    speed = DERIVED / (time.perf_counter() - started)
+    return [
+        Result("address_derivation", "addresses/s", speed, None, DERIVE_GOAL),
+        Result("address_set_1m", "MB allowed beside MB used", MEMORY_MB_MAX, _set_megabytes(), 1.0),
+    ]
+
+
+def _set_megabytes() -> float:
+    """Fill the set of a million addresses in a fresh process; return what it grew by."""
+    program = (
+        "import hashlib, resource\n"
+        "def resident():\n"
+        "    return int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()\n"
+        "before = resident()\n"
+        f"known = {{hashlib.blake2b(n.to_bytes(8), digest_size=20).digest() for n in range({MANY})}}\n"
+        "print((resident() - before) / 2**20)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return float(done.stdout)
