@@ -109,7 +109,9 @@ def deposits_of(merchant_id: str, facts: list[Row]) -> Any:
     bodies = [orjson.loads(fact["body"]) for fact in facts]
     ids = sorted({body["deposit"] for body in bodies if "deposit" in body})
     deposits = table_of(Deposit)
-    return select(deposits).where(deposits.c.merchant_id == merchant_id, deposits.c.id.in_(ids)).order_by(deposits.c.id)
+    standing = deposits.c.status != "orphaned"  # what fell away with its block is shown again when it is mined again
+    mine = deposits.c.merchant_id == merchant_id
+    return select(deposits).where(mine, standing, deposits.c.id.in_(ids)).order_by(deposits.c.id)
 
 
 def _seen(deposit: Row, cursors: Mapping[str, int], rails: Rails) -> Seen:
