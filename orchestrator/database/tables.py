@@ -69,6 +69,7 @@ APPEND_ONLY: Final = (
     "statement_close",
     "ruleset_version",
     "ruleset_change",
+    "receipt",
 )
 """Tables whose rows the database itself refuses to change or delete."""
 
@@ -1114,14 +1115,25 @@ class WebhookEndpoint(SQLModel, table=True):
     secret: str = _text()
     event_types: str = _text()
     status: str = _text()
+    """enabled | disabled | deleted"""
     cursor: int = _big()
     """Events up to this sequence have delivery rows."""
     created_us: int = _big()
+    ordered: int = _big(server_default="0")
+    """1: an event waits until the one before it was delivered or given up."""
+    old_secret_ends_us: int | None = _big(nullable=True)
+    """Until when the second secret of ``secret`` signs as well."""
+    failing_since_us: int | None = _big(nullable=True)
+    """The first failed attempt since the last one that was taken."""
+    disabled_reason: str = _text(server_default="")
+    """gone (it answered 410) | failing (for days) | asked; empty while it is enabled"""
 
 
 class Delivery(SQLModel, table=True):
     __table_args__ = _args(
         Index("delivery_due", "next_try_us", sqlite_where=text("status = 'waiting'"),
+              postgresql_where=text("status = 'waiting'")),
+        Index("delivery_waiting", "merchant_id", "endpoint_id", "sequence", sqlite_where=text("status = 'waiting'"),
               postgresql_where=text("status = 'waiting'")),
     )  # fmt: skip
     merchant_id: str = _text(primary_key=True)
@@ -1147,12 +1159,14 @@ class DeliveryAttempt(SQLModel, table=True):
     note: str = _text()
     duration_ms: int = _big()
     at_us: int = _big()
+    answer: str = _text(server_default="")
+    """How the endpoint's answer began, as text."""
 
 
 class Review(SQLModel, table=True):
     """Something that needs a person."""
 
-    __table_args__ = _args(Index("review_open", "merchant_id", "mode", "status", "id"))
+    __table_args__ = _args(Index("review_open", "merchant_id", "mode", "status", "id"), Index("review_id", "id"))
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
     mode: str = _text()
@@ -1164,6 +1178,41 @@ class Review(SQLModel, table=True):
     evidence: str = _text()
     created_us: int = _big()
     resolved_us: int | None = _big(nullable=True)
+    action: str = _text(server_default="")
+    """What was decided; empty where the matter ended by itself."""
+    note: str = _text(server_default="")
+    resolved_by: str = _text(server_default="")
+    outcome: str = _text(server_default="{}")
+    """JSON: what the action did."""
+
+
+class Receipt(SQLModel, table=True):
+    """A paper for a customer, as it was issued; numbered without a gap per merchant and mode. It never changes."""
+
+    __table_args__ = _args(UniqueConstraint("merchant_id", "id"), UniqueConstraint("merchant_id", "kind", "subject"))
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    id: str = _text()
+    kind: str = _text()
+    """topup | usage"""
+    subject: str = _text()
+    """The capture or deposit that was credited; a wallet and its period."""
+    wallet_id: str = _text()
+    locale: str = _text()
+    body: str = _text()
+    """JSON: every line as it was then."""
+    issued_us: int = _big()
+
+
+class ReceiptCounter(SQLModel, table=True):
+    """The last number of a merchant's receipts."""
+
+    __tablename__ = "receipt_counter"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    number: int = _big()
 
 
 class Idempotency(SQLModel, table=True):

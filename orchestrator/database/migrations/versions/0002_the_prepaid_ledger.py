@@ -300,6 +300,31 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_table(
+        "receipt",
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("wallet_id", sa.Text(), nullable=False),
+        sa.Column("locale", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("issued_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("merchant_id", "mode", "number"),
+        sa.UniqueConstraint("merchant_id", "id"),
+        sa.UniqueConstraint("merchant_id", "kind", "subject"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "receipt_counter",
+        sa.Column("merchant_id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("merchant_id", "mode"),
+        sqlite_strict=True,
+    )
+    op.create_table(
         "refund_address",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
@@ -584,6 +609,18 @@ def upgrade() -> None:
             )
         )
 
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index(
+            "delivery_waiting",
+            ["merchant_id", "endpoint_id", "sequence"],
+            unique=False,
+            sqlite_where=sa.text("status = 'waiting'"),
+            postgresql_where=sa.text("status = 'waiting'"),
+        )
+
+    with op.batch_alter_table("delivery_attempt", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("answer", sa.Text(), server_default="", nullable=False))
+
     with op.batch_alter_table("deposit", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
@@ -646,6 +683,13 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("risk_tier", sa.Text(), server_default="standard", nullable=False))
         batch_op.add_column(sa.Column("payout_destination", sa.Text(), nullable=True))
 
+    with op.batch_alter_table("review", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("action", sa.Text(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("note", sa.Text(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("resolved_by", sa.Text(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("outcome", sa.Text(), server_default="{}", nullable=False))
+        batch_op.create_index("review_id", ["id"], unique=False)
+
     with op.batch_alter_table("shard", schema=None) as batch_op:
         batch_op.add_column(
             sa.Column(
@@ -690,7 +734,21 @@ def upgrade() -> None:
             sa.Column("low_told_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True)
         )
 
-    guard(("seal", "usage_event", "price_version", "statement_close", "ruleset_version", "ruleset_change"))
+    with op.batch_alter_table("webhook_endpoint", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column(
+                "ordered", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), server_default="0", nullable=False
+            )
+        )
+        batch_op.add_column(
+            sa.Column("old_secret_ends_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True)
+        )
+        batch_op.add_column(
+            sa.Column("failing_since_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True)
+        )
+        batch_op.add_column(sa.Column("disabled_reason", sa.Text(), server_default="", nullable=False))
+
+    guard(("seal", "usage_event", "price_version", "statement_close", "ruleset_version", "ruleset_change", "receipt"))
 
 
 def downgrade() -> None:
