@@ -14,6 +14,7 @@ from adapters.base import Capability
 from orchestrator.routing.catalogue import Catalogue
 from orchestrator.routing.eligibility import OptionOutcome
 from orchestrator.routing.facts import RoutingFacts
+from orchestrator.routing.ranking import Ranked
 from orchestrator.routing.rules import DEFAULTS_ID
 from orchestrator.routing.ruleset import OnDecline
 
@@ -82,6 +83,8 @@ class Decision:
     ruleset_hash: str
     facts: RoutingFacts
     catalogue: Catalogue
+    ranked: Ranked | None = None
+    """Why the offers are in this order, where the rule asked for a rank."""
     written: Mapping[str, orjson.Fragment] | None = field(default=None, compare=False, repr=False)
     """What ``to_json`` stores besides the facts, where it is at hand."""
 
@@ -92,7 +95,7 @@ class Decision:
             written = {name: orjson.Fragment(orjson.dumps(part)) for name, part in self._besides_facts().items()}
         return Decision(
             self.offers, self.source, self.matched_rule, self.rule_outcomes, self.choice_outcomes,
-            self.option_outcomes, self.rates, self.ruleset_hash, facts, self.catalogue, written,
+            self.option_outcomes, self.rates, self.ruleset_hash, facts, self.catalogue, self.ranked, written,
         )  # fmt: skip
 
     def to_json(self) -> str:
@@ -124,6 +127,7 @@ class Decision:
                 for offer in self.offers
             ],
             "rates": {currency: None if rate is None else str(rate) for currency, rate in self.rates.items()},
+            **({} if self.ranked is None else {"ranked": self.ranked.to_json()}),
         }
 
 

@@ -16,6 +16,7 @@ from orchestrator.routing.decision import Decision
 from orchestrator.routing.eligibility import Rates, Table, table_for
 from orchestrator.routing.facts import RoutingFacts
 from orchestrator.routing.health import HealthBoard, HealthState
+from orchestrator.routing.ranking import Knowledge
 from orchestrator.routing.rollout import in_canary
 from orchestrator.routing.ruleset import Ruleset
 
@@ -60,6 +61,8 @@ class RoutingDesk:
     board: HealthBoard
     mid: Callable[[str, datetime], Fraction | None]
     clock: Clock
+    knowledge: Knowledge | None = None
+    """What ``rank: cost`` and ``rank: success`` go by; a worker brings it up to date."""
     trial: Trial | None = None
     shadowed: deque[Decision] = field(default_factory=lambda: deque(maxlen=SHADOW_MAX), init=False, repr=False)
     """Decisions that a draft in the shadow has not been asked about yet; the oldest go first."""
@@ -92,8 +95,11 @@ class RoutingDesk:
         def rates(currency: str) -> Fraction | None:
             return self.mid(currency, now)
 
-        if ruleset.rail_choices:  # they may ask for anything of a session, and split by customer
-            return engine.decide(facts, ruleset, catalogue, rates=rates, health=health, supports=self.supports)
+        varies = ruleset.varies or HealthState.PROBING in health.values()
+        if varies:  # by customer, by the minute, or by anything that a session has
+            return engine.decide(
+                facts, ruleset, catalogue, rates=rates, health=health, supports=self.supports, knowledge=self.knowledge
+            )
         table = table_for(facts, catalogue, self.supports)
         matched, outcomes = ruleset.try_rules(facts, table.method_words)
         key = (id(table), facts.amount.units, matched if outcomes is None else outcomes)

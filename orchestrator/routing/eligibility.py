@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from fractions import Fraction
 from typing import Final
@@ -12,6 +14,7 @@ from orchestrator.routing.catalogue import Catalogue, OptionKey, RailOption, Sup
 from orchestrator.routing.facts import RoutingFacts, token_word
 from orchestrator.routing.health import HealthState
 from orchestrator.routing.presentment import currency_candidates
+from orchestrator.routing.ruleset import Window
 from rates.money import WALLET_USD, Money, Rounding, round_units
 
 Rates = Callable[[str], Fraction | None]
@@ -19,6 +22,8 @@ Rates = Callable[[str], Fraction | None]
 Health = Mapping[OptionKey, HealthState] | Callable[[OptionKey], HealthState | None]
 """What is not there was never called, and is healthy."""
 
+PROBE_PERCENT: Final = 10
+"""Share of the customers who try a rail that is coming back."""
 TABLES_MAX: Final = 10_000
 """Static tables kept per catalogue; one per country, day, mode, wished currency and method filter."""
 
@@ -38,6 +43,9 @@ class Reason(IntEnum):
     BELOW_MINIMUM = 7
     ABOVE_MAXIMUM = 8
     RAIL_DOWN = 9
+    MAINTENANCE = 10
+    RAIL_PROBED = 11
+    """It is coming back: a small share of the customers tries it first, and this one does not belong to it."""
 
 
 OptionOutcome = tuple[int, str]
@@ -111,7 +119,14 @@ def _spelled_out(words: frozenset[str], catalogue: Catalogue) -> frozenset[str]:
     return words | methods | {token for method in methods if (token := token_word(method))}
 
 
-def find_eligible(facts: RoutingFacts, catalogue: Catalogue, table: Table, rates: Rates, health: Health) -> Eligible:
+def find_eligible(
+    facts: RoutingFacts,
+    catalogue: Catalogue,
+    table: Table,
+    rates: Rates,
+    health: Health,
+    shut: frozenset[OptionKey] = frozenset(),
+) -> Eligible:
     """Return which options are kept, and why the others are not.
 
     Limits are held against the amount at mid, before fees and spread: what is charged in the end is checked again
@@ -124,8 +139,11 @@ def find_eligible(facts: RoutingFacts, catalogue: Catalogue, table: Table, rates
     kept: dict[int, str] = {}
     for row in table.rows:
         state = state_of(row.key)
-        if state is HealthState.DOWN:
-            outcomes[row.index] = _DOWN
+        if row.key in shut:
+            outcomes[row.index] = _MAINTENANCE
+            continue
+        if state is HealthState.DOWN or (state is HealthState.PROBING and not in_probe(row.key, facts)):
+            outcomes[row.index] = _DOWN if state is HealthState.DOWN else _PROBED
             continue
         for currency in row.currencies:
             rate = known[currency] if currency in known else _ask(currency, rates, known)
@@ -143,18 +161,39 @@ def find_eligible(facts: RoutingFacts, catalogue: Catalogue, table: Table, rates
                 outcomes[row.index] = (Reason.ABOVE_MAXIMUM, str(row.maximum[currency]))
                 continue
         kept[row.index] = currency
-        outcomes[row.index] = (Reason.KEPT_DEGRADED if state is HealthState.DEGRADED else Reason.KEPT, currency)
+        outcomes[row.index] = (Reason.KEPT_DEGRADED if state in _UNWELL else Reason.KEPT, currency)
     return Eligible(tuple(outcomes), kept, known)
 
 
 def health_of(outcomes: Iterable[tuple[OptionKey, OptionOutcome]]) -> dict[OptionKey, HealthState]:
     """Return the health that a decision was made with, from what it says of every option."""
-    states = {Reason.KEPT_DEGRADED: HealthState.DEGRADED, Reason.RAIL_DOWN: HealthState.DOWN}
+    states = {
+        Reason.KEPT_DEGRADED: HealthState.DEGRADED,
+        Reason.RAIL_DOWN: HealthState.DOWN,
+        Reason.RAIL_PROBED: HealthState.DOWN,
+    }
     return {key: states[Reason(code)] for key, (code, _) in outcomes if code in states}
 
 
 _ONE: Final = Fraction(1)
 _DOWN: Final[OptionOutcome] = (Reason.RAIL_DOWN, "")
+_PROBED: Final[OptionOutcome] = (Reason.RAIL_PROBED, "")
+_MAINTENANCE: Final[OptionOutcome] = (Reason.MAINTENANCE, "")
+_UNWELL: Final = frozenset({HealthState.DEGRADED, HealthState.PROBING})
+
+
+def in_probe(key: OptionKey, facts: RoutingFacts) -> bool:
+    """Say whether a customer belongs to the share that tries a rail which is coming back."""
+    seed = f"probe\x00{'/'.join(key)}\x00{facts.merchant}\x00{facts.customer}".encode()
+    return int.from_bytes(hashlib.sha256(seed).digest()[:8]) % 100 < PROBE_PERCENT
+
+
+def closed_for_maintenance(windows: Sequence[Window], catalogue: Catalogue, at: datetime) -> frozenset[OptionKey]:
+    """Return the options that their operators announced to be closed at a moment."""
+    open_windows = [window for window in windows if window.starts <= at < window.ends]
+    return frozenset(
+        option.key for option in catalogue.options if any(window.covers(*option.key) for window in open_windows)
+    )
 
 
 def _ask(currency: str, rates: Rates, known: dict[str, Fraction | None]) -> Fraction | None:

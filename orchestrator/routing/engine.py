@@ -1,8 +1,8 @@
 """The decision. Pure: the same facts, ruleset, catalogue, rates and health give the same decision, always.
 
 1. Every option of the catalogue is kept or dropped (mode, method filter, country, currency, limits at mid, health).
-2. Every rule is held against the facts; the first that matches makes the offers, in the order that it writes, unless
-   it asks for ``rank: speed``. A token word (``usdt``) stands for its methods in the catalogue's order.
+2. Every rule is held against the facts; the first that matches makes the offers, in the order that it writes, unless it
+   asks for a ``rank``. A token word (``usdt``) stands for its methods in the catalogue's order.
 3. Where an offer does not name its rail, ``rail_choice`` picks one (first match wins); where that rail cannot serve,
    another that can stands in; without a match the first that can, in the order of config.yaml. One offer per entry.
 4. No rule matched: the defaults. A rule matched and nothing that it offers can be had: the defaults too, unless the
@@ -12,12 +12,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from orchestrator.routing.catalogue import Catalogue, Supports
 from orchestrator.routing.compiled import MATCHED
+from orchestrator.routing.costs import FeeTables
 from orchestrator.routing.decision import Choice, Decision, PickedBy, Source, source_rule_of
-from orchestrator.routing.eligibility import Eligible, Health, Rates, Table, find_eligible, table_for
+from orchestrator.routing.eligibility import (
+    Eligible,
+    Health,
+    Rates,
+    Table,
+    closed_for_maintenance,
+    find_eligible,
+    table_for,
+)
 from orchestrator.routing.facts import RoutingFacts, token_word
+from orchestrator.routing.ranking import By, Candidate, Knowledge, Ranked, rank
 from orchestrator.routing.ruleset import Offer, OnDecline, RailChoice, Ruleset, Target
 from orchestrator.routing.split import draw
 
@@ -30,11 +41,17 @@ def decide(
     rates: Rates,
     health: Health,
     supports: Supports,
+    knowledge: Knowledge | None = None,
 ) -> Decision:
-    """Decide what a session is offered. No I/O; ``rates`` and ``health`` are asked, never kept."""
+    """Decide what a session is offered. No I/O; ``rates`` and ``health`` are asked, never kept.
+
+    ``knowledge``: what ``rank: cost`` and ``rank: success`` go by; without it the order is as written.
+    """
     table = table_for(facts, catalogue, supports)
     matched, outcomes = ruleset.try_rules(facts, table.method_words)
-    return decide_by(facts, ruleset, catalogue, table, matched, outcomes, rates=rates, health=health)
+    return decide_by(
+        facts, ruleset, catalogue, table, matched, outcomes, rates=rates, health=health, knowledge=knowledge
+    )
 
 
 def decide_by(
@@ -47,20 +64,24 @@ def decide_by(
     *,
     rates: Rates,
     health: Health,
+    knowledge: Knowledge | None = None,
 ) -> Decision:
     """Decide, once the static table is looked up and the rules were tried.
 
     Without ``rail_choices`` nothing is read of the facts from here on but the amount.
     """
-    eligible = find_eligible(facts, catalogue, table, rates, health)
+    shut = closed_for_maintenance(ruleset.maintenance, catalogue, facts.at) if ruleset.maintenance else frozenset()
+    eligible = find_eligible(facts, catalogue, table, rates, health, shut)
+    ranked: Ranked | None = None
     chooser = _Chooser(facts, ruleset, catalogue, eligible)
     if matched is None:
         source, offers = Source.DEFAULTS, chooser.offers(ruleset.defaults, Source.DEFAULTS, None)
     else:
         rule = ruleset.rules[matched]
         source, offers = Source.RULE, chooser.offers(rule.offers, Source.RULE, rule.id)
-        if rule.rank == "speed":
-            offers.sort(key=lambda offer: offer.capability.expected_seconds)
+        if rule.rank == "speed" or (rule.rank is not None and knowledge is not None):
+            ranked = _ranked(rule.rank, offers, rule.id, facts, ruleset, knowledge or NOTHING_KNOWN)
+            offers = [offers[place] for place in ranked.order]
         if not offers and rule.otherwise == "nothing":
             source = Source.NOTHING_AFTER_RULE
         elif not offers:
@@ -77,7 +98,21 @@ def decide_by(
         ruleset_hash=ruleset.hash,
         facts=facts,
         catalogue=catalogue,
+        ranked=ranked,
     )
+
+
+NOTHING_KNOWN: Final = Knowledge(FeeTables({}))
+
+
+def _ranked(
+    by: By, offers: list[Choice], rule_id: str, facts: RoutingFacts, ruleset: Ruleset, knowledge: Knowledge
+) -> Ranked:
+    candidates = [
+        Candidate(place, (one.rail, one.account, one.method), one.currency, one.capability.expected_seconds)
+        for place, one in enumerate(offers)
+    ]
+    return rank(by, candidates, rule_id, facts, ruleset, knowledge)
 
 
 @dataclass(frozen=True, slots=True)

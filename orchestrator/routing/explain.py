@@ -24,6 +24,8 @@ _REASON_TEXT: Final[Mapping[Reason, str]] = {
     Reason.BELOW_MINIMUM: "below its minimum of {detail}",
     Reason.ABOVE_MAXIMUM: "above its maximum of {detail}",
     Reason.RAIL_DOWN: "is down",
+    Reason.MAINTENANCE: "is closed for maintenance that its operator announced",
+    Reason.RAIL_PROBED: "is coming back: a small share of customers tries it first",
 }
 _SOURCE_TEXT: Final[Mapping[Source, str]] = {
     Source.RULE: "the first rule that matched makes the offers",
@@ -70,6 +72,7 @@ def explain(stored: str, ruleset: Ruleset | None) -> dict[str, Any]:
         "options": [_option(option) for option in decision["options"]],
         "offers": [{**offer, "picked_by": _PICKED_TEXT[PickedBy(offer["picked_by"])]} for offer in decision["offers"]],
         "rates": decision["rates"],
+        "ranked": decision.get("ranked"),
     }
 
 

@@ -1,8 +1,8 @@
 """How a rail has been doing lately, per account and method. Pure: the time is always handed in.
 
 Failures are calls that gave no usable answer (RailUnavailable, OutcomeUnknown, RailMisconfigured); a decline is an
-answer. A rail that is down comes back by itself after a cool-down: it is offered again as degraded, and its next call
-decides (one failure: down again; one answer: its old failures are forgotten).
+answer. A rail that is down comes back by itself after a cool-down: a small share of the customers is offered
+it, and their calls decide (one failure: down again; a few answers in a row: its old failures are forgotten).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class HealthState(StrEnum):
     HEALTHY = "healthy"
     DEGRADED = "degraded"
     """Offered, and shown to be doing badly (or just back from a cool-down)."""
+    PROBING = "probing"
+    """Just back from a cool-down: offered to a small share of the customers, whose calls decide."""
     DOWN = "down"
     """Not offered."""
 
@@ -66,6 +68,8 @@ class HealthPolicy:
     degraded_percent: int = 20
     down_percent: int = 50
     cool_down_seconds: int = 30
+    probes_min: int = 3
+    """Answers in a row that close the breaker again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class RailHealth:
         self._calls: deque[tuple[datetime, bool]] = deque()
         self._failures = 0
         self._down_since: datetime | None = None
+        self._probed = 0
         self._last_error: tuple[str, datetime] | None = None
 
     def record(self, outcome: CallOutcome, at: datetime, error: str = "") -> None:
@@ -95,9 +100,11 @@ class RailHealth:
         if outcome.is_failure:
             self._last_error = (error or outcome.value, at)
         elif probing:
-            self._calls.clear()
-            self._failures = 0
-            self._down_since = None
+            self._probed += 1
+            if self._probed >= self._policy.probes_min:
+                self._calls.clear()
+                self._failures = 0
+                self._down_since = None
         self._calls.append((at, outcome.is_failure))
         self._failures += outcome.is_failure
         if len(self._calls) > CALLS_MAX:
@@ -106,10 +113,11 @@ class RailHealth:
         falls = self._down_since is None and self._share_reached(self._policy.down_percent, at)
         if fails_again or falls:
             self._down_since = at
+            self._probed = 0
 
     def state(self, at: datetime) -> HealthState:
         if self._down_since is not None:
-            return HealthState.DOWN if at < self._reopens(self._down_since) else HealthState.DEGRADED
+            return HealthState.DOWN if at < self._reopens(self._down_since) else HealthState.PROBING
         degraded = self._share_reached(self._policy.degraded_percent, at)
         return HealthState.DEGRADED if degraded else HealthState.HEALTHY
 

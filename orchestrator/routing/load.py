@@ -105,6 +105,8 @@ def compiled(ruleset: Ruleset) -> Ruleset:
     conditions = [rule.conditions for rule in ruleset.rules]
     return replace(
         ruleset,
+        varies=bool(ruleset.rail_choices or ruleset.maintenance)
+        or any(rule.rank in ("cost", "success") for rule in ruleset.rules),
         match=RuleIndex(conditions).match,
         evaluate_rules=compile_rules(conditions) if len(conditions) <= OUTCOMES_MAX else None,
         evaluate_choices=compile_rules([choice.conditions for choice in ruleset.rail_choices]),

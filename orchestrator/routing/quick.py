@@ -13,13 +13,16 @@ from typing import Final
 
 from orchestrator.routing.catalogue import Catalogue, OptionKey, Supports
 from orchestrator.routing.decision import Choice, PickedBy
-from orchestrator.routing.eligibility import Health, Rates, Table, limits_in_usd, table_for
+from orchestrator.routing.eligibility import Health, Rates, Table, in_probe, limits_in_usd, table_for
 from orchestrator.routing.engine import decide_by
 from orchestrator.routing.facts import RoutingFacts, token_word
+from orchestrator.routing.health import HealthState
 from orchestrator.routing.index import RuleIndex
+from orchestrator.routing.ranking import Knowledge
 from orchestrator.routing.ruleset import Ruleset
 from orchestrator.routing.split import first_drawn
 
+_FIGURED: Final = frozenset({"cost", "success"})
 KEPT_MAX: Final = 200_000
 
 
@@ -45,12 +48,17 @@ class QuickRouter:
     rates: Rates
     health: Health
     supports: Supports
+    knowledge: Knowledge | None = None
+    _probing: tuple[OptionKey, ...] = field(default=(), init=False, repr=False)
     _bounds: dict[int, tuple[Table, list[int]]] = field(default_factory=dict, init=False, repr=False)
     _known: dict[tuple[object, ...], Answer] = field(default_factory=dict, init=False, repr=False)
     _choices: RuleIndex | None = field(default=None, init=False, repr=False)
     _methods: tuple[tuple[str, frozenset[str]], ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
+        state_of = self.health if callable(self.health) else self.health.get
+        keys = (option.key for option in self.catalogue.options)
+        self._probing = tuple(key for key in keys if state_of(key) is HealthState.PROBING)
         if self.ruleset.rail_choices:
             self._choices = RuleIndex([choice.conditions for choice in self.ruleset.rail_choices])
             self._methods = tuple(
@@ -61,8 +69,12 @@ class QuickRouter:
         """Return what a session like this is offered."""
         table = table_for(facts, self.catalogue, self.supports)
         matched = self.ruleset.match(facts, table.method_words)
+        if matched is not None and self.ruleset.rules[matched].rank in _FIGURED:
+            return self._decide(facts, table, matched)  # the order hangs on the very amount, and on the customer
         drawn = self._drawn(facts) if self._choices is not None else None
-        key = (id(table), self._segment(table, facts), matched, drawn)
+        shut = self._shut(facts) if self.ruleset.maintenance else None
+        probed = self._probed(facts) if self._probing else None
+        key = (id(table), self._segment(table, facts), matched, drawn, shut, probed)
         found = self._known.get(key)
         if found is None:
             found = self._decide(facts, table, matched)
@@ -74,9 +86,23 @@ class QuickRouter:
 
     def _decide(self, facts: RoutingFacts, table: Table, matched: int | None) -> Answer:
         decision = decide_by(
-            facts, self.ruleset, self.catalogue, table, matched, None, rates=self.rates, health=self.health
+            facts,
+            self.ruleset,
+            self.catalogue,
+            table,
+            matched,
+            None,
+            rates=self.rates,
+            health=self.health,
+            knowledge=self.knowledge,
         )
         return Answer(decision.offers, matched)
+
+    def _shut(self, facts: RoutingFacts) -> tuple[bool, ...]:
+        return tuple(window.starts <= facts.at < window.ends for window in self.ruleset.maintenance)
+
+    def _probed(self, facts: RoutingFacts) -> tuple[bool, ...]:
+        return tuple(in_probe(key, facts) for key in self._probing)
 
     def _segment(self, table: Table, facts: RoutingFacts) -> int:
         """Return between which two limits the amount lies."""

@@ -53,19 +53,27 @@ def test_a_rail_that_is_down_says_why_and_when_it_opens_again() -> None:
     assert report.reopens_at == NOON + timedelta(seconds=34)
 
 
-def test_after_the_cool_down_it_is_offered_again_and_one_more_failure_closes_it() -> None:
+def test_after_the_cool_down_it_is_probed_and_one_more_failure_closes_it() -> None:
     made = board(BAD, BAD, BAD, BAD, BAD)
     assert state(made, 33.9) is HealthState.DOWN
-    assert state(made, 34) is HealthState.DEGRADED
+    assert state(made, 34) is HealthState.PROBING
     made.record(KEY, BAD, NOON + timedelta(seconds=40))
     assert state(made, 69) is HealthState.DOWN
-    assert state(made, 70) is HealthState.DEGRADED
+    assert state(made, 70) is HealthState.PROBING
 
 
-def test_after_the_cool_down_one_answer_makes_it_healthy() -> None:
+def test_after_the_cool_down_a_few_answers_in_a_row_make_it_healthy() -> None:
     made = board(BAD, BAD, BAD, BAD, BAD)
-    made.record(KEY, GOOD, NOON + timedelta(seconds=40))
-    assert state(made, 41) is HealthState.HEALTHY
+    for second, expected in ((40, HealthState.PROBING), (41, HealthState.PROBING), (42, HealthState.HEALTHY)):
+        made.record(KEY, GOOD, NOON + timedelta(seconds=second))
+        assert state(made, second) is expected
+
+
+def test_a_failure_among_the_probes_counts_them_anew() -> None:
+    made = board(BAD, BAD, BAD, BAD, BAD)
+    for second, outcome in ((40, GOOD), (41, GOOD), (42, BAD), (80, GOOD), (81, GOOD)):
+        made.record(KEY, outcome, NOON + timedelta(seconds=second))
+    assert state(made, 82) is HealthState.PROBING
 
 
 def test_an_answer_that_comes_during_the_cool_down_does_not_open_it() -> None:
