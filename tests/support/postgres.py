@@ -77,6 +77,16 @@ class PostgresServer:
         ]
         return _run([*command, "-d", database, "-c", statement], user=None)
 
+    def crash(self) -> None:
+        """End the server as a power cut would, but for the page cache: "immediate", no goodbye, no checkpoint."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=START_SECONDS_MAX)
+
+    def start_again(self) -> None:
+        """Start over the same data: the server recovers from its log first."""
+        self.process = _launched(self.programs, self.folder, self.user)
+        _wait_until_ready(self)
+
     def stop(self) -> None:
         """End every session, stop, and remove the data."""
         if self.process.poll() is None:
@@ -110,6 +120,17 @@ def _start_in(folder: Path) -> PostgresServer:
     data = folder / "data"
     options = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", "postgres", "-D", str(data)]
     _run([programs / "bin" / "initdb", *options], user=user)
+    process = _launched(programs, folder, user)
+    server = PostgresServer(programs=programs, folder=folder, process=process, user=user)
+    try:
+        _wait_until_ready(server)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _launched(programs: Path, folder: Path, user: str | None) -> subprocess.Popen[bytes]:
     settings = {
         "listen_addresses": "",
         "unix_socket_directories": str(folder),
@@ -119,9 +140,9 @@ def _start_in(folder: Path) -> PostgresServer:
         "log_statement": "none",
     }
     arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [programs / "bin" / "postgres", "-D", data, *arguments],
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [programs / "bin" / "postgres", "-D", folder / "data", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -131,13 +152,6 @@ def _start_in(folder: Path) -> PostgresServer:
             extra_groups=None if user is None else [],
             start_new_session=True,  # Ctrl-C is for the tests, which then stop the server
         )
-    server = PostgresServer(programs=programs, folder=folder, process=process, user=user)
-    try:
-        _wait_until_ready(server)
-    except BaseException:
-        server.stop()
-        raise
-    return server
 
 
 def _wait_until_ready(server: PostgresServer) -> None:
