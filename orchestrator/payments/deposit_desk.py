@@ -95,7 +95,7 @@ class DepositDesk:
         return done
 
     def _early_unit(self, network: Network, row: Row, open_units: int) -> tuple[Unit | None, int]:
-        arrival = self._arrival(network, row)
+        arrival = self.arrival(network, row)
         if isinstance(arrival, str):
             return None, 0
         worth = arrival.received().value.units  # at least the principal, whatever rate was locked nearby
@@ -141,7 +141,7 @@ class DepositDesk:
     def _credit_unit(self, network: Network, row: Row, step: str, chain_units: int = 0) -> Unit:
         holding = holding_of(network.account.rail, network.account.account, network.name)
         money = money_of(network, row, Money(row["units"], Asset.parse(row["asset"])), holding)
-        arrival = self._arrival(network, row)
+        arrival = self.arrival(network, row)
 
         def decide(view: View, changes: Changes) -> dict[str, Any]:
             return DepositCredit(view, changes, network, money, arrival, chain_units).run()
@@ -150,7 +150,8 @@ class DepositDesk:
         key = f"{step}:{network.name}:{money.rail_id}:{row['generation']}"
         return Unit(row["merchant_id"], row["mode"], key, deposit_credit_locks(network, row, money), decide)
 
-    def _arrival(self, network: Network, row: Row) -> Price | str:
+    def arrival(self, network: Network, row: Row) -> Price | str:
+        """Price a deposit at the rate of now; or the reason why it cannot be."""
         account = network.account
         total = Money(row["units"], Asset.parse(row["asset"]))
         return self.pricer.arrival(

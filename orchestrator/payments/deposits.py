@@ -8,7 +8,7 @@ place inside the receipt, never by the block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from sqlalchemy import select
 from adapters.base import BlockHeader, BlockScan
 from orchestrator.clock import Clock
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Attempt, table_of
+from orchestrator.database.tables import Attempt, StrayTransfer, table_of
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.payments.addresses import AddressBook, AddressOwner
@@ -117,6 +117,7 @@ class Deposits:
         recipients = {one.recipient for scan in blocks.scans for one in scan.transfers}
         recipients |= {one.recipient for scan in blocks.scans for one in scan.unknown}
         owners = await self.book.owners(mode, network.family, recipients)
+        owners |= await self._allotted(network, blocks, owners)
         locks = [row_lock("chain_cursor", network.name), row_lock("chain_header", network.name, blocks.last.number)]
         for scan in blocks.scans:
             locks.append(row_lock("chain_header", network.name, scan.header.number))
@@ -169,6 +170,26 @@ class Deposits:
 
         _log.warning("chain_reorganized", network=network.name, depth=len(dropped), ancestor=ancestor.number)
         await self.writer.submit(Unit(PLATFORM, mode, None, locks, decide))
+
+    async def _allotted(
+        self, network: Network, blocks: Blocks, owners: Mapping[bytes, AddressOwner]
+    ) -> dict[bytes, AddressOwner]:
+        """Return to whom a person allotted transfers to addresses without an owner: mined again, they are his."""
+        wanted = {
+            transfer.tx_hash: transfer.recipient
+            for scan in blocks.scans
+            for transfer in scan.transfers
+            if transfer.recipient not in owners
+        }
+        if not wanted:
+            return {}
+        table = table_of(StrayTransfer)
+        rows = await self.reads.all(
+            select(table).where(
+                table.c.network == network.name, table.c.status == "credited", table.c.tx_hash.in_(sorted(wanted))
+            )
+        )
+        return {bytes(row["recipient"]): AddressOwner(row["merchant_id"], row["wallet_id"]) for row in rows}
 
     async def _open_payments(self, owners: Iterable[AddressOwner]) -> list[tuple[str, str]]:
         table = table_of(Attempt)
