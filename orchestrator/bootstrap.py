@@ -49,6 +49,8 @@ from orchestrator.payments.outcome import RailCalls
 from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.pricing import FeeSchedule
 from orchestrator.payments.selection import Selection
+from orchestrator.payments.topup_watch import TopupWatch
+from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
 from orchestrator.routing.catalogue import Catalogue, supports_of
 from orchestrator.routing.control import RuleControl, Watched
@@ -229,6 +231,7 @@ def _assemble(
     # One process writes an SQLite file: nobody else has to see a new price version before it begins.
     lead_s = 0 if settings.service.database.startswith("sqlite") else LEAD_S
     prices = PriceBook(writer, reads, clock, lead_s=lead_s)
+    sweeps = _sweeps(loaded, writer, reads)
     watch_policy = WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)
     return Services(
         settings=settings,
@@ -267,7 +270,9 @@ def _assemble(
         earnings=Earnings(writer, reads, clock, settings.earnings.tiers),
         payouts=Payouts(writer, reads, settings.earnings.tiers),
         anchors=_anchors(settings, writer, reads, clock),
-        sweeps=_sweeps(loaded, writer, reads),
+        sweeps=sweeps,
+        topups=Topups(writer, reads, rails, sweeps.machine, pricer, clock),
+        topup_watch=TopupWatch(writer, reads),
     )
 
 

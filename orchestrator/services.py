@@ -32,6 +32,8 @@ from orchestrator.payments.inbox import Inbox
 from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.pricer import Pricer
 from orchestrator.payments.selection import Selection
+from orchestrator.payments.topup_watch import TopupWatch
+from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch
 from orchestrator.routing.control import RuleControl
 from orchestrator.routing.desk import RoutingDesk
@@ -89,3 +91,5 @@ class Services:
     metering: Metering
     reratings: Reratings
     sweeps: Sweeps
+    topups: Topups
+    topup_watch: TopupWatch

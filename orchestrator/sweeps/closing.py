@@ -78,7 +78,9 @@ def settle_subject(view: View, changes: Changes, row: Row, *, succeeded: bool) -
             key = (attempt["network"], attempt["asset"], attempt["payer"], attempt["nonce"])
             status = "settled" if succeeded else "failed"
             reason = "" if succeeded else attempt["reason"] or "transaction_failed"
-            changes.update("x402_attempt", key, status=status, reason=reason, updated_us=view.now_us)
+            changes.update(
+                "x402_attempt", key, status=status, reason=reason, tx_hash=row["tx_hash"], updated_us=view.now_us
+            )
 
 
 def ask(view: View, changes: Changes, row: Row, reason: str) -> None:

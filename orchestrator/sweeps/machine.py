@@ -83,6 +83,24 @@ class ChainMachine:
             raise NotFound("chain_transaction_not_found", f"there is no transaction {transaction_id}")
         return row
 
+    async def of_subject(self, merchant_id: str, subject_id: str) -> Row | None:
+        """Return the newest transaction that serves a refund or an attempt."""
+        table = table_of(ChainTransaction)
+        return await self.reads.one(
+            select(table)
+            .where(table.c.merchant_id == merchant_id, table.c.subject_id == subject_id)
+            .order_by(table.c.generation.desc())
+        )
+
+    async def mined(self, row: Row) -> bool | None:
+        """Say whether a block holds it by now, and whether it succeeded there; None: not yet. Raises RailError."""
+        if row["status"] in {"final", "failed"}:
+            return bool(row["status"] == "final")
+        if row["status"] != "sent":
+            return None
+        receipt = await self.networks[row["network"]].sender.receipt(row["tx_hash"])
+        return None if receipt is None else receipt.succeeded
+
     async def approve(self, transaction_id: str, signature: str) -> Row:
         """Keep a person's signature for the signer, which alone judges it. Raises NotFound, Conflict."""
         row = await self.find(None, transaction_id)

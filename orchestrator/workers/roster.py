@@ -26,6 +26,7 @@ RUNWAY_POLL_S = 600.0
 RATES_POLL_S = 60.0
 EARNINGS_POLL_S = 15.0
 SWEEPS_POLL_S = 5.0
+TOPUPS_POLL_S = 2.0
 CHAIN_POLL_SHARE = 0.5
 """Of a chain's block time: how long to wait before asking for the next block."""
 
@@ -36,6 +37,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("inbox", INBOX_POLL_S, _more(services.inbox.run_once), services.inbox.arrived),
         PeriodicWorker("settlement", WATCH_POLL_S, _more(services.watch.run_once), services.watch.nudged),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
+        PeriodicWorker("topups", TOPUPS_POLL_S, _once(services.topup_watch.run_once)),
         PeriodicWorker("earnings", EARNINGS_POLL_S, _more(services.earnings.run_once)),
         PeriodicWorker("holds", HOLDS_POLL_S, _more(services.holds.expire_due)),
         PeriodicWorker("credit_expiry", CREDIT_EXPIRY_POLL_S, _more(services.credit_expiry.expire_due)),

@@ -9,9 +9,11 @@ async with chain_scene(url, tmp_path, anvil_url) as scene:
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +32,39 @@ from tests.adapters.chains.test_chain_real_node import RealChain, real_chain
 from tests.support.signing import SignerFiles, node, short_folder, signer_process
 from tests.support.world import MERCHANT, MODE, Setup, World, world
 
+CONTRACT_FILES = Path(__file__).parents[2] / "adapters" / "chains" / "contracts"
 CHAIN, NETWORK = "eip155:31337", "test:eip155:31337"
 TREASURY = b"\x7e" * 20
 OPERATING = node("evm").child(1).child(0).address
 COIN = 10**18
 FINAL_BLOCKS = "0xc"
+DOMAIN = {"name": "Authorized test dollar", "version": "2"}
+DOLLAR = json.loads((CONTRACT_FILES / "AuthorizedDollar.json").read_text())["contracts"]["AuthorizedDollar"]
 
 
-def configured(rpc_url: str, contract: str, socket: Path, **more: Any) -> dict[str, Any]:
+def configured(rpc_url: str, contract: str, dollar: str, socket: Path, **more: Any) -> dict[str, Any]:
     """Lay the real node over config.yaml's BNB account, which keeps its published xpub."""
     options = {
         "chain_id": 31337, "network": "Anvil", "rpc_urls": [rpc_url], "confirmations": 1,
-        "tokens": {"USDT": {"contract": contract, "decimals": 6, "method": "usdt_bsc"}},
+        "finality": {"tiers": []},
+        "tokens": {"USDT": {"contract": contract, "decimals": 6, "method": "usdt_bsc"},
+                   "USDC": {"contract": dollar, "decimals": 6, "method": "usdc_bsc"}},
     }  # fmt: skip
     network = {"treasury": show_evm(TREASURY), "coin": "ETH", "coin_usd": "10.00"}
+    agents = {"chain": CHAIN, "facilitator": "signer", "tokens": {"USDC": {"contract": dollar, **DOMAIN}}}
+    usdc = {"rate": "1", "as_of": date(2026, 11, 1).isoformat(), "reason": "for tests"}
     return {
-        "rails": {"evm": {"accounts": {"bsc": {"options": options}}}},
+        "rails": {
+            "evm": {"accounts": {"bsc": {"options": options, "fees": {"usdc_bsc": {"network_fixed_usd": "0.10"}}}}},
+            "x402": {"accounts": {"main": {"mode": "test", "options": agents}}},
+        },
+        "rates": {"sources": {"fixed": {"rates": {"USD-USDC": usdc}}}},
         "sweeps": {"signer_socket": str(socket), "worth_times_cost": 5, "networks": {CHAIN: network}},
         **more,
     }
 
 
-def policy(contract: str, **changes: Any) -> dict[str, Any]:
+def policy(contract: str, dollar: str, **changes: Any) -> dict[str, Any]:
     token = {
         "contract": show_evm(bytes.fromhex(contract[2:])), "decimals": 6, "sweep_day_max": "100000",
         "sweep_approval_above": "50000", "refund_max": "1000", "refund_day_max": "5000",
@@ -60,7 +73,8 @@ def policy(contract: str, **changes: Any) -> dict[str, Any]:
     return {
         CHAIN: {
             "family": "evm", "coin_decimals": 18, "fee_max": "0.1", "fee_day_max": "5", "fuel_max": "0.1",
-            "fuel_day_max": "5", "destinations": [show_evm(TREASURY)], "tokens": {"USDT": token},
+            "fuel_day_max": "5", "destinations": [show_evm(TREASURY)],
+            "tokens": {"USDT": token, "USDC": {**token, "contract": show_evm(bytes.fromhex(dollar[2:]))}},
         }
     }  # fmt: skip
 
@@ -70,6 +84,7 @@ class ChainScene:
     world: World
     real: RealChain
     files: SignerFiles
+    dollar: str
 
     @property
     def services(self) -> Services:
@@ -160,10 +175,12 @@ async def chain_scene(
 ) -> AsyncIterator[ChainScene]:
     async with short_folder() as short, real_chain(anvil_url) as real:
         await real.node.call("anvil_setBalance", "0x" + OPERATING.hex(), hex(10 * COIN))
-        files = SignerFiles(short).write(policy(real.token, **(limits or {})))
-        overrides = configured(anvil_url, show_evm(bytes.fromhex(real.token[2:])), files.socket, **more)
+        dollar = str((await real.send(None, DOLLAR["bytecode"]))["contractAddress"])
+        files = SignerFiles(short).write(policy(real.token, dollar, **(limits or {})))
+        shown = [show_evm(bytes.fromhex(one[2:])) for one in (real.token, dollar)]
+        overrides = configured(anvil_url, shown[0], shown[1], files.socket, **more)
         async with (
             signer_process(files),
             world(database_url, folder, overrides=overrides, loops=False, setups=setups) as here,
         ):
-            yield ChainScene(here, real, files)
+            yield ChainScene(here, real, files, dollar)
