@@ -58,6 +58,7 @@ RESOURCES: Final[Sequence[Sequence[Endpoint]]] = (
     payouts.ENDPOINTS,
     sweeps.ENDPOINTS,
     unallocated.ENDPOINTS,
+    unallocated.ENDPOINTS,
     topups.ENDPOINTS,
     quotes.ENDPOINTS,
     rails.ENDPOINTS,

@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from orchestrator.cli import data, doctor, payouts, people, prices, rails_and_rates, rules, serve, signer, sweeps, usage
+from orchestrator.cli import (
+    data,
+    deposits,
+    doctor,
+    payouts,
+    people,
+    prices,
+    rails_and_rates,
+    rules,
+    serve,
+    signer,
+    sweeps,
+    usage,
+)
 from orchestrator.cli.console import Failure
 
 app = typer.Typer(
@@ -27,6 +40,7 @@ prices.register(app)
 doctor.register(app)
 signer.register(app)
 sweeps.register(app)
+deposits.register(app)
 
 
 def main() -> None:
