@@ -29,6 +29,7 @@ from orchestrator.api import (
     statements,
     sweeps,
     system,
+    unallocated,
     topups,
     unallocated,
     usage,
