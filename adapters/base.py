@@ -44,6 +44,11 @@ class RailError(Exception):
 class RailUnavailable(RailError):
     """Nothing happened there: retry, then the next offer."""
 
+    def __init__(self, text: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_seconds = retry_after_seconds
+        """How long the rail asked to be left alone (429 with Retry-After); None where it did not say."""
+
 
 class OutcomeUnknown(RailError):
     """Sent, no answer: never send again on any rail; ask this one."""

@@ -46,6 +46,7 @@ class AdyenAdapter:
                 live=account.mode is Mode.LIVE,
                 base_url=account.base_url,
                 live_endpoint_prefix=options.live_endpoint_prefix,
+                answer_seconds_max=options.answer_seconds_max,
             )
         )
 

@@ -19,7 +19,7 @@ from Adyen.services.checkout.payment_links_api import PaymentLinksApi
 
 from adapters.adyen.wire import Answer
 from adapters.base import OutcomeUnknown, RailError, RailMisconfigured, RailUnavailable
-from adapters.kit.http import CALL_TIMEOUT, from_status, from_transport, redact
+from adapters.kit.http import ANSWER_SECONDS, call_timeout, from_status, from_transport, redact, retry_after
 
 ANSWER_BYTES_MAX: Final = 1_000_000
 SDK_HOST: Final = "https://checkout-test.adyen.com"
@@ -47,11 +47,13 @@ class AsyncAdyenClient(AdyenClient):  # type: ignore[misc]  # the SDK has no typ
         live: bool,
         base_url: str | None,
         live_endpoint_prefix: str | None,
+        answer_seconds_max: float = ANSWER_SECONDS,
     ) -> None:
         super().__init__(
             xapikey=api_key, platform="live" if live else "test", live_endpoint_prefix=live_endpoint_prefix
         )
         self._http = http
+        self._timeout = call_timeout(answer_seconds_max)
         self._base_url = base_url.rstrip("/") if base_url is not None else None
 
     def _determine_api_url(self, platform: str, endpoint: str) -> str:
@@ -81,7 +83,7 @@ class AsyncAdyenClient(AdyenClient):  # type: ignore[misc]  # the SDK has no typ
         doing, reading = f"adyen {service} {method}", method == "GET"
         try:
             async with self._http.request(
-                method, url, json=request_data, headers=headers, timeout=CALL_TIMEOUT, allow_redirects=False
+                method, url, json=request_data, headers=headers, timeout=self._timeout, allow_redirects=False
             ) as response:
                 body = await _body(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -123,18 +125,21 @@ def _error(
     """
     status, code = response.status, str(said.get("errorCode", ""))
     words = redact(f"{doing}: {status} {code} {said.get('message', '')}".rstrip()[:300], [secret])
+    rest = response.headers.get("Retry-After")
     if status in {409, 422} and code == IN_PROGRESS:
         # an earlier request with this key may have acted: not "nothing happened", whatever transient-error says
         return RailUnavailable(words) if reading else OutcomeUnknown(words)
     if response.headers.get("transient-error", "").lower() == "true":
-        return RailUnavailable(words)  # Adyen: "a temporary error that has no side effects and can be retried"
+        return RailUnavailable(
+            words, retry_after(rest)
+        )  # Adyen: "a temporary error that has no side effects and can be retried"
     if status in {401, 403}:
         return RailMisconfigured(f"{words}. Check api_key and merchant_account")
     if status in {400, 404, 422}:
         return Refused(words, status)
     if 200 <= status < 300:
         return RailUnavailable(f"{words} not JSON") if reading else OutcomeUnknown(f"{words} not JSON")
-    return from_status(status, doing=words, reading=reading) or RailMisconfigured(words)
+    return from_status(status, doing=words, reading=reading, rest=rest) or RailMisconfigured(words)
 
 
 def _answered_at(response: aiohttp.ClientResponse) -> datetime:

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from adapters.base import Capability, Flow, Mode, RailAccount, RailMisconfigured
+from adapters.kit.http import ANSWER_SECONDS
 
 METHODS: Final = {
     capability.method: capability
@@ -32,6 +33,8 @@ class Options(BaseModel):
     hmac_keys: tuple[SecretStr, ...] = Field(min_length=1, max_length=5)
     """Hex, as the Customer Area shows them. The newest first; older ones until their queued webhooks are through."""
     methods: tuple[str, ...] = tuple(METHODS)
+    answer_seconds_max: float = Field(default=ANSWER_SECONDS, gt=0, le=60)
+    """How long one call waits for its answer; after that nobody knows what became of it."""
     live_endpoint_prefix: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
 
     @field_validator("api_key")

@@ -66,6 +66,9 @@ def _answering(handler: Handler) -> Handler:
 def _refuse(status: int) -> web.Response:
     if status == 429:
         return _No(429, "010", "Too many requests", "security").answer()
+    if status == 409:
+        # https://docs.adyen.com/development-resources/api-idempotency: 422 while the first request is still running
+        return _No(422, "704", "request already processed or in progress").answer()
     return _No(status, "999", "Service unavailable", "internal").answer()
 
 

@@ -15,12 +15,30 @@ import aiohttp
 
 from adapters.base import OutcomeUnknown, RailError, RailUnavailable
 
-CALL_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5, sock_connect=5)
-"""Connecting has its own, shorter limit, so that "never left" can be told from "no answer"."""
+ANSWER_SECONDS: Final = 30.0
+CONNECT_SECONDS: Final = 5.0
+RETRY_AFTER_SECONDS_MAX: Final = 3600.0
+"""Who asks for a longer rest than an hour is asked again after an hour."""
 
 REDACTED: Final = "[redacted]"
 SECRET_LENGTH_MIN: Final = 6
 """A shorter "secret" would cut holes into ordinary words."""
+
+
+def call_timeout(answer_seconds: float = ANSWER_SECONDS) -> aiohttp.ClientTimeout:
+    """Return the limits of one call: connecting has its own, so that "never left" can be told from "no answer"."""
+    connect = min(CONNECT_SECONDS, answer_seconds)
+    return aiohttp.ClientTimeout(total=answer_seconds, connect=connect, sock_connect=connect)
+
+
+def retry_after(header: str | None) -> float | None:
+    """Read a Retry-After in seconds; None for its other form, a date (clocks differ), and for nonsense.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    if header is None or not header.strip().isdecimal():
+        return None
+    return min(float(header), RETRY_AFTER_SECONDS_MAX)
 
 
 def never_left(error: BaseException | None) -> bool:
@@ -38,10 +56,13 @@ def from_transport(error: BaseException | None, *, doing: str, reading: bool) ->
     return OutcomeUnknown(f"{doing}: sent, no answer ({what})")
 
 
-def from_status(status: int, *, doing: str, reading: bool) -> RailError | None:
-    """Turn a status without a usable answer (409, 429, 5xx) into the port's words; None = read the body."""
+def from_status(status: int, *, doing: str, reading: bool, rest: str | None = None) -> RailError | None:
+    """Turn a status without a usable answer (409, 429, 5xx) into the port's words; None = read the body.
+
+    ``rest`` is the answer's Retry-After header.
+    """
     if status == 429:
-        return RailUnavailable(f"{doing}: not taken, too many requests (429)")
+        return RailUnavailable(f"{doing}: not taken, too many requests (429)", retry_after(rest))
     if status == 409 or status >= 500:
         if reading:
             return RailUnavailable(f"{doing}: no answer for now ({status})")

@@ -23,7 +23,7 @@ from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Refuse = Callable[[int], web.StreamResponse]
-"""Builds the vendor's own answer for status 429 or 503."""
+"""Builds the vendor's own answer for status 409 (a key in use), 429, 500 or 503; it may choose another status for 409."""
 BuildMessage = Callable[[], tuple[bytes, Mapping[str, str]]]
 """Returns body and headers of one delivery attempt."""
 Accepted = Callable[[int, str], bool]
@@ -36,6 +36,9 @@ DELIVERY_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 DELIVERIES_AT_ONCE_MAX: Final = 16
 RECORDS_MAX: Final = 1000
 DELAY_MS_MAX: Final = 120_000
+HANG_LOOK_SECONDS: Final = 0.05
+HANG_LOOKS_MAX: Final = 1_800
+"""90 seconds: longer than any caller waits."""
 
 
 class UnknownSwitch(ValueError):
@@ -59,6 +62,16 @@ class Switches:
     """So many API calls answer 503 and do not act (a caller cannot know that)."""
     rate_limited: int = 0
     """So many API calls answer 429 and do not act: the vendor's clear "not taken"."""
+    broken: int = 0
+    """So many API calls act, and then answer 500."""
+    conflict: int = 0
+    """So many API calls act, and then say that another request with this key is still running."""
+    hang: int = 0
+    """So many API calls act, and then the answer never comes."""
+    faults_on: str = ""
+    """Calls that the counters above wait for: "read" (GET), "write" (all others), or any."""
+    retry_after_s: int = 0
+    """What a 429 asks for in its Retry-After header; 0 = it does not say."""
     duplicate_webhooks: int = 0
     """Every webhook is delivered so many times more."""
     reorder_webhooks: bool = False
@@ -91,21 +104,46 @@ class Switches:
 
 
 def api(switches: Switches, handler: Handler, refuse: Refuse) -> Handler:
-    """Wrap a handler of the vendor's API in the faults delay_ms, down, rate_limited and drop_answer."""
+    """Wrap a handler of the vendor's API in the faults: delay, down, rate_limited, broken, conflict, hang, drop_answer."""
 
     async def faulty(request: web.Request) -> web.StreamResponse:
         if switches.delay_ms:
             await asyncio.sleep(switches.delay_ms / 1000)
+        kind = "read" if request.method == "GET" else "write"
+        if switches.faults_on not in {"", kind}:
+            return await handler(request)
         if switches.take("down"):
             return refuse(503)
         if switches.take("rate_limited"):
-            return refuse(429)
-        answer = await handler(request)
-        if switches.take("drop_answer") and request.transport is not None:
-            request.transport.abort()  # acted, but the caller never hears of it
-        return answer
+            answer = refuse(429)
+            if switches.retry_after_s:
+                answer.headers["Retry-After"] = str(switches.retry_after_s)
+            return answer
+        return await _acted(switches, request, await handler(request), refuse)
 
     return faulty
+
+
+async def _acted(
+    switches: Switches, request: web.Request, answer: web.StreamResponse, refuse: Refuse
+) -> web.StreamResponse:
+    """Lose or spoil the answer of a call that has acted."""
+    if switches.take("broken"):
+        return refuse(500)
+    if switches.take("conflict"):
+        return refuse(409)
+    if switches.take("hang"):
+        await _until_the_caller_goes(request)
+    elif switches.take("drop_answer") and request.transport is not None:
+        request.transport.abort()
+    return answer
+
+
+async def _until_the_caller_goes(request: web.Request) -> None:
+    for _ in range(HANG_LOOKS_MAX):
+        if request.transport is None or request.transport.is_closing():
+            return
+        await asyncio.sleep(HANG_LOOK_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

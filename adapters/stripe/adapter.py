@@ -28,7 +28,7 @@ from adapters.base import (
     SavedMethod,
     WebhookRejected,
 )
-from adapters.kit.http import CALL_TIMEOUT
+from adapters.kit.http import call_timeout
 from adapters.stripe.errors import in_port_words, unreadable
 from adapters.stripe.options import read_options
 from adapters.stripe.saved import PAGE_SIZE, PAGES_MAX, SavedCharges, seconds_around
@@ -80,7 +80,7 @@ class StripeAdapter:
         self._stripe = stripe.StripeClient(
             key,
             base_addresses={"api": (account.base_url or API).rstrip("/")},
-            http_client=stripe.AIOHTTPClient(session=http, timeout=CALL_TIMEOUT),
+            http_client=stripe.AIOHTTPClient(session=http, timeout=call_timeout(options.answer_seconds_max)),
             max_network_retries=0,
         )
         self._saved = SavedCharges(self._stripe, self._read, self._hidden)

@@ -40,7 +40,7 @@ def _of_answer(error: stripe.StripeError, doing: str, secrets: Sequence[str], *,
         decline = decline_for(detail.decline_code if detail else None, error.code, advice)
         return PaymentDeclined(decline, None if intent is None else intent.id)
     status = error.http_status or 0
-    by_status = from_status(status, doing=doing, reading=reading)
+    by_status = from_status(status, doing=doing, reading=reading, rest=_header(error, "retry-after"))
     if by_status is not None:
         return by_status
     said = f"{doing}: Stripe answered {status}: {redact(error.user_message or '', secrets)}"
@@ -53,6 +53,11 @@ def _of_answer(error: stripe.StripeError, doing: str, secrets: Sequence[str], *,
     if refused and class_of(code) is not OutcomeClass.UNKNOWN:
         return RailMisconfigured(said)
     return RailUnavailable(said) if reading else OutcomeUnknown(said)
+
+
+def _header(error: stripe.StripeError, name: str) -> str | None:
+    headers = error.headers or {}
+    return next((str(value) for key, value in headers.items() if key.lower() == name), None)
 
 
 def unreadable(error: ValueError) -> OutcomeUnknown:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from adapters.base import Mode, RailAccount, RailMisconfigured
+from adapters.kit.http import ANSWER_SECONDS
 from adapters.stripe.wire_amounts import can_charge_every_unit
 
 KEY_PREFIXES: Final = {Mode.TEST: ("sk_test_", "rk_test_"), Mode.LIVE: ("sk_live_", "rk_live_")}
@@ -20,6 +21,8 @@ class StripeOptions(BaseModel):
     api_key: SecretStr
     webhook_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1)]
     """Signing secrets of the webhook endpoint; two while one is being rotated."""
+    answer_seconds_max: float = Field(default=ANSWER_SECONDS, gt=0, le=60)
+    """How long one call waits for its answer; after that nobody knows what became of it."""
     currencies: tuple[str, ...] = ("*",)
     """Presentment currencies to offer, preferred first; ``*`` = all that can be charged to the last shown unit."""
 

@@ -202,8 +202,8 @@ def _answer(status: int, body: str, headers: dict[str, str] | None = None) -> we
 
 def _refuse(status: int) -> web.Response:
     said = {"type": "api_error" if status >= 500 else "invalid_request_error", "message": f"Simulated {status}."}
-    if status == 429:
-        said["code"] = "rate_limit"
+    if status in {409, 429}:
+        said["code"] = "rate_limit" if status == 429 else "idempotency_key_in_use"
     return _answer(status, json.dumps({"error": said}))
 
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import orjson
 import structlog
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    retry,
+    retry_if_exception_type,
+    wait_exponential_jitter,
+)
 
 from adapters.base import (
     ChargesSaved,
@@ -39,16 +44,36 @@ from orchestrator.payments.wire_json import action_to_json
 from orchestrator.routing.health import HealthBoard, outcome_of
 
 CALL_TIMEOUT_S = 40
+TRIES_MAX = 3
+REST_SECONDS_MAX = 3.0
+"""A rail that asks for a longer rest (Retry-After) is passed over: the buyer is shown the next offer."""
 AFTER_START_US = 5_000_000
 """First poll of a payment that the buyer was sent to; webhooks are usually faster."""
 _log = structlog.get_logger("rail")
 
 Rails = Mapping[tuple[str, str], RailAdapter]
 
+_jitter = wait_exponential_jitter(multiplier=0.1, max=1.0)
+
+
+def _asked_rest(state: RetryCallState) -> float:
+    """Return the seconds for which the rail asked to be left alone, 0 where it did not."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    return (error.retry_after_seconds or 0.0) if isinstance(error, RailUnavailable) else 0.0
+
+
+def _wait(state: RetryCallState) -> float:
+    return max(_jitter(state), _asked_rest(state))
+
+
+def _enough(state: RetryCallState) -> bool:
+    return state.attempt_number >= TRIES_MAX or _asked_rest(state) > REST_SECONDS_MAX
+
+
 _when_safe = retry(
     retry=retry_if_exception_type(RailUnavailable),
-    wait=wait_exponential_jitter(multiplier=0.1, max=1.0),
-    stop=stop_after_attempt(3),
+    wait=_wait,
+    stop=_enough,
     reraise=True,
 )
 
