@@ -33,8 +33,8 @@ class TokenOptions(BaseModel):
     contract: str
     decimals: Annotated[StrictInt, Field(ge=0, le=36)]
     method: Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)+$")]
-    code_hash: Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")] | None = None
-    """keccak-256 of the contract's code; ``crossrail doctor`` shows it. Another code behind the address: not scanned."""
+    code_hash: Annotated[str, Field(pattern=r"^keccak256:[0-9a-f]{64}$")] | None = None
+    """Of the contract's code; a refusal names the one that was found. Another code behind the address: not scanned."""
     symbol: str | None = None
     """What the contract calls itself where that is not the token's code (``USD₮0``)."""
 

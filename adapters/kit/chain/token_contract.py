@@ -44,12 +44,12 @@ async def read_token(node: NodeRpc, contract: bytes, refusals: Collection[int]) 
 
 
 async def code_hash(node: NodeRpc, contract: bytes) -> str | None:
-    """Return keccak-256 of the contract's code, 0x and 64 digits; None where there is no contract."""
+    """Return ``keccak256:`` and 64 digits of the contract's code (bare, it would look like a key); None where there is no contract."""
     code: Any = await node.call("eth_getCode", "0x" + contract.hex(), "latest")
     if code in NO_CODE:
         return None
     try:
-        return "0x" + keccak(bytes.fromhex(str(code).removeprefix("0x"))).hex()
+        return "keccak256:" + keccak(bytes.fromhex(str(code).removeprefix("0x"))).hex()
     except ValueError:
         raise RailMisconfigured(f"{node.name} answers eth_getCode with something that is no code") from None
 
