@@ -58,12 +58,12 @@ def run() -> list[Row]:
 
 
 def _hot(server: PostgresServer, reference: _Pgbench) -> list[Row]:
-    name, url = _database(server)
+    name, url = database(server)
     best, ours = [], []
-    _ours(url, 1, seconds=1, fill=True)
+    debits(url, 1, seconds=1, fill=True)
     for _ in range(ROUNDS):
         best.append(max(reference.hot(clients) for clients in (1, 8, 32)))
-        ours.append(_ours(url, 1, seconds=SECONDS))
+        ours.append(debits(url, 1, seconds=SECONDS))
     server.drop(name)
     lateness = _median(ours, "p99_ms") / _median(ours, "mean_ms")
     return [
@@ -73,27 +73,27 @@ def _hot(server: PostgresServer, reference: _Pgbench) -> list[Row]:
 
 
 def _many(server: PostgresServer, reference: _Pgbench) -> list[Row]:
-    name, url = _database(server)
-    _ours(url, WALLETS, seconds=1, fill=True)
+    name, url = database(server)
+    debits(url, WALLETS, seconds=1, fill=True)
     theirs, ours = [], []
     for _ in range(ROUNDS):
         theirs.append(reference.tpcb(32))
-        ours.append(_ours(url, WALLETS, seconds=SECONDS))
+        ours.append(debits(url, WALLETS, seconds=SECONDS))
     server.drop(name)
     return [Result("ledger_w2_100k_wallets", "debits/s", _median(ours, "rate"), statistics.median(theirs), 3.0)]
 
 
 def _million(server: PostgresServer) -> list[Row]:
     """A million debits by one process; then random ids beside ordered ones, in the table of a million."""
-    name, url = _database(server)
-    _ours(url, 1, seconds=1, fill=True)
+    name, url = database(server)
+    debits(url, 1, seconds=1, fill=True)
     before = int(server.sql("SELECT pg_database_size(current_database())", name))
-    long = _ours(url, 1, debits=MILLION)
+    long = debits(url, 1, debits=MILLION)
     grown = int(server.sql("SELECT pg_database_size(current_database())", name)) - before
     ids: dict[bool, list[dict[str, float]]] = {True: [], False: []}
     for _ in range(ROUNDS):
         for kind, found in ids.items():
-            found.append(_ours(url, 1, seconds=SECONDS, ordered=kind))
+            found.append(debits(url, 1, seconds=SECONDS, ordered=kind))
     server.drop(name)
     ordered, at_random = (_median(ids[kind], "rate") for kind in (True, False))
     return [
@@ -106,15 +106,15 @@ def _million(server: PostgresServer) -> list[Row]:
 
 def _two_processes(server: PostgresServer) -> list[Row]:
     """Two processes beside one: each with its own merchants, as the leases have it; and both on one wallet, without."""
-    name, url = _database(server)
+    name, url = database(server)
     merchants = (MERCHANT, f"{MERCHANT}_2")
     for merchant in merchants:
-        _ours(url, 1, merchant=merchant, seconds=1, fill=True)
+        debits(url, 1, merchant=merchant, seconds=1, fill=True)
     rates: dict[str, list[float]] = {"one": [], "owned": [], "shared": []}
     with ThreadPoolExecutor(2) as threads:
         for _ in range(ROUNDS):
             for case, ran in (("one", merchants[:1]), ("owned", merchants), ("shared", (MERCHANT, MERCHANT))):
-                jobs = [threads.submit(_ours, url, 1, merchant=merchant, seconds=SECONDS) for merchant in ran]
+                jobs = [threads.submit(debits, url, 1, merchant=merchant, seconds=SECONDS) for merchant in ran]
                 rates[case].append(sum(job.result()["rate"] for job in jobs))
     server.drop(name)
     one, owned, shared = (statistics.median(rates[case]) for case in ("one", "owned", "shared"))
@@ -128,10 +128,10 @@ def _sqlite(folder: Path) -> list[Row]:
     theirs, ours = [], []
     for kind in ("theirs", "ours"):
         upgrade(f"sqlite+aiosqlite:///{folder}/{kind}.db")
-        _ours(f"sqlite+aiosqlite:///{folder}/{kind}.db", 1, seconds=0.5, fill=True)
+        debits(f"sqlite+aiosqlite:///{folder}/{kind}.db", 1, seconds=0.5, fill=True)
     for _ in range(ROUNDS):
         theirs.append(float(_python("bench.load.one_by_one", str(folder / "theirs.db"), str(SECONDS))))
-        ours.append(_ours(f"sqlite+aiosqlite:///{folder}/ours.db", 1, seconds=SECONDS))
+        ours.append(debits(f"sqlite+aiosqlite:///{folder}/ours.db", 1, seconds=SECONDS))
     return [Result("ledger_w1_sqlite", "debits/s", _median(ours, "rate"), statistics.median(theirs), 20.0)]
 
 
@@ -167,7 +167,7 @@ class _Pgbench:
         return done.stdout
 
 
-def _ours(url: str, wallets: int, **more: Any) -> dict[str, float]:
+def debits(url: str, wallets: int, **more: Any) -> dict[str, float]:
     """Run one process of debits; ``more``: seconds or debits, and what differs from the usual."""
     usual = {"merchant": MERCHANT, "callers": CALLERS, "fill": False, "ordered": True}
     order = {**usual, "url": url, "wallets": wallets, **more}
@@ -182,7 +182,7 @@ def _python(module: str, *arguments: str) -> str:
     return done.stdout
 
 
-def _database(server: PostgresServer) -> tuple[str, str]:
+def database(server: PostgresServer) -> tuple[str, str]:
     name = server.create()
     url = server.url(name)
     upgrade(url)

@@ -1,4 +1,5 @@
-"""What ``make soak`` runs: tests marked ``soak``, then every property again and again with other seeds until DURATION_S is over.
+"""What ``make soak`` runs: tests marked ``soak``, then every property again and again with other seeds until DURATION_S is over,
+then how the ledger's figures change with ten million stored postings (``bench.load.growth``).
 
 The seed of a round is SEED plus its number, printed before it: ``make soak SEED=that`` replays it first.
 """
@@ -41,7 +42,7 @@ def main() -> int:
             return code
         rounds += 1
     say(f"soak: {rounds} rounds, nothing found")
-    return 0
+    return subprocess.run([sys.executable, "-m", "bench.load.growth"], check=False).returncode
 
 
 if __name__ == "__main__":
