@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from adapters.base import ScansChain
 from orchestrator import bootstrap
 from orchestrator import settings as settings_file
 from orchestrator.cli.collector import spare_the_collector
 from orchestrator.cli.console import Failure
 from orchestrator.config_source import Document
 from orchestrator.database import migrate
+from orchestrator.payments.high_water import HighWater
 from orchestrator.routing.control import Watched
 from orchestrator.services import Services
 from orchestrator.settings import Settings
@@ -110,6 +112,7 @@ class Service:
         services = await stack.enter_async_context(
             bootstrap.opened(settings, self.document, sandbox_url=self.sandbox_url, watched=self.watched)
         )
+        await stack.enter_async_context(_address_marks(services))
         supervisor = Supervisor(
             workers(services) if self.with_workers else watchers(services), stop_deadline_s=SHUTDOWN_S
         )
@@ -133,6 +136,17 @@ class Service:
         }
         path.write_text(json.dumps(note), "utf-8")
         stack.callback(path.unlink, missing_ok=True)
+
+
+def _address_marks(services: Services) -> AbstractAsyncContextManager[None]:
+    """Keep the highest address index outside the database too; after a restore, skip what was issued since."""
+    scopes = {
+        (adapter.account.mode.value, adapter.family)
+        for adapter in services.rails.values()
+        if isinstance(adapter, ScansChain)
+    }
+    path = Path(services.settings.service.state_dir) / "address-marks.json"
+    return HighWater(path, services.writer, services.reads).kept(scopes)
 
 
 def root_app(services: Services, supervisor: Supervisor) -> web.Application:

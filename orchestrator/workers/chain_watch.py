@@ -35,7 +35,7 @@ HEADERS_PAGE = 100
 CALL_TIMEOUT_S = 60
 CATCH_UP_FROM_BLOCKS = 8
 """So many final blocks behind: they are read by ranges."""
-LEASE_S = 30.0
+LEASE_S = 15.0
 CHECK_EVERY_US = 3_600_000_000
 OFFERED_LAG_S = 300.0
 """A chain whose newest block that we read is older than this is not offered: who pays would wait without a word."""
@@ -81,6 +81,7 @@ class ChainWatch:
                 head = await self.scanner.head()
             cursor = await self._cursor(network) or await self._start(network, head.latest)
             if not await self._lease(network, cursor):
+                await self._note(network, "")  # another process scans: how far it is stands in the database
                 return 0
             try:
                 while cursor["number"] < head.latest:
