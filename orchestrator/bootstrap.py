@@ -54,9 +54,11 @@ from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
 from orchestrator.routing.catalogue import Catalogue, supports_of
 from orchestrator.routing.control import RuleControl, Watched
+from orchestrator.routing.costs import FeeLine, FeeTables
 from orchestrator.routing.desk import RoutingDesk
 from orchestrator.routing.health import HealthBoard
 from orchestrator.routing.load import load_ruleset
+from orchestrator.routing.ranking import Knowledge
 from orchestrator.routing.ruleset import Ruleset
 from orchestrator.routing.versions import Versions
 from orchestrator.services import Secrets, Services
@@ -84,8 +86,27 @@ class Loaded:
     sending: Mapping[str, SendingNetwork]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedRails:
+    """A checked configuration with its rails, whatever its rules are like."""
+
+    settings: Settings
+    document: Document
+    rails: Rails
+    catalogue: Catalogue
+    """Of the accounts that are not switched off."""
+    sending: Mapping[str, SendingNetwork]
+
+
 def load(settings: Settings, document: Document, http: aiohttp.ClientSession, clock: Clock, sandbox_url: str) -> Loaded:
     """Build the rails and the rules. Raises ConfigInvalid with file, line and column."""
+    made = load_rails(settings, document, http, sandbox_url)
+    ruleset = load_ruleset(document, made.catalogue, today=clock.now().date())
+    return Loaded(settings, document, made.rails, ruleset, made.catalogue, made.sending)
+
+
+def load_rails(settings: Settings, document: Document, http: aiohttp.ClientSession, sandbox_url: str) -> LoadedRails:
+    """Build the rails. Raises ConfigInvalid with file, line and column."""
     rails: dict[tuple[str, str], RailAdapter] = {}
     problems: list[Problem] = []
     for rail, account, block in _accounts(settings):
@@ -112,9 +133,9 @@ def load(settings: Settings, document: Document, http: aiohttp.ClientSession, cl
         problems.append(document.problem(error.trail, str(error)))
     if problems:
         raise ConfigInvalid(problems)
-    catalogue = Catalogue.of(rails.values())
-    ruleset = load_ruleset(document, catalogue, today=clock.now().date())
-    return Loaded(settings, document, rails, ruleset, catalogue, sending)
+    off = frozenset((rail, account) for rail, account, block in _accounts(settings) if not block.enabled)
+    catalogue = Catalogue.of((adapter for place, adapter in rails.items() if place not in off), off)
+    return LoadedRails(settings, document, rails, catalogue, sending)
 
 
 def _key_problems(document: Document) -> Iterator[Problem]:
@@ -219,6 +240,7 @@ def _assemble(
     board = HealthBoard()
     supports = supports_of(rails.values())
     routing = RoutingDesk(loaded.ruleset, loaded.catalogue, supports, board, pricer.mid, clock)
+    routing.knowledge = Knowledge(fee_tables(settings))
     screening = _screening(settings)
     block = settings.checkout
     policy = CheckoutPolicy(block.session_ttl_s, block.session_ttl_min_s, block.session_ttl_max_s)
@@ -309,6 +331,17 @@ def _fees(settings: Settings) -> dict[FeeKey, FeeSchedule]:
         for rail, account, block in _accounts(settings)
         for method, fees in block.fees.items()
     }
+
+
+def fee_tables(settings: Settings) -> FeeTables:
+    """Return what every method costs, as ranking and replays see it."""
+    return FeeTables.of(
+        {
+            (rail, account, method): FeeLine(fees.rail_bps, fees.rail_fixed_usd.units, fees.network_fixed_usd.units)
+            for rail, account, block in _accounts(settings)
+            for method, fees in block.fees.items()
+        }
+    )
 
 
 def read_secrets(settings: Settings) -> Secrets:

@@ -94,6 +94,8 @@ class Fees(_Part):
 
 class RailAccountBlock(_Part):
     mode: Mode
+    enabled: bool = True
+    """False: not offered to anybody; what is under way there is still watched to its end."""
     simulated: bool = False
     """Served by this process's own simulator: sandbox only."""
     base_url: str | None = Field(default=None, pattern=r"^https?://")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,17 +40,30 @@ class Catalogue:
     """All options; the first of two that serve alike is preferred. Make a new one when a rail is added."""
 
     options: tuple[RailOption, ...]
+    switched_off: frozenset[tuple[str, str]] = frozenset()
+    """Rail accounts of the configuration that are not offered: (rail, account)."""
 
     @classmethod
-    def of(cls, adapters: Iterable[RailAdapter]) -> Catalogue:
+    def of(cls, adapters: Iterable[RailAdapter], switched_off: frozenset[tuple[str, str]] = frozenset()) -> Catalogue:
         """Return what these adapters offer, in their order."""
         return cls(
             tuple(
                 RailOption(adapter.account.rail, adapter.account.account, adapter.account.mode, capability)
                 for adapter in adapters
                 for capability in adapter.capabilities
-            )
+            ),
+            switched_off,
         )
+
+    def portable(self) -> Catalogue:
+        """Return the same catalogue in a form that another process can be handed."""
+        plain = (
+            replace(one, capability=replace(
+                one.capability, amount_min=dict(one.capability.amount_min), amount_max=dict(one.capability.amount_max)
+            ))
+            for one in self.options
+        )  # fmt: skip
+        return Catalogue(tuple(plain), self.switched_off)
 
     @cached_property
     def by_method(self) -> Mapping[str, tuple[int, ...]]:

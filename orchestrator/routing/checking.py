@@ -105,7 +105,11 @@ class Checker:
         at_rail = (*path, "rail")
         if not of_rail:
             hint = suggest(rail, self._rails) or f"loaded: {', '.join(self._rails)}"
-            yield self._document.problem(at_rail, f"no rail {rail} is loaded", hint)
+            off = sorted(at for name, at in self._catalogue.switched_off if name == rail)
+            if off:
+                hint = f"rails.{rail}.accounts.{off[0]}.enabled is false"
+            message = f"the rail {rail} is switched off" if off else f"no rail {rail} is loaded"
+            yield self._document.problem(at_rail, message, hint)
         elif account is not None and account not in accounts:
             hint = suggest(account, accounts) or f"its accounts: {', '.join(accounts)}"
             yield self._document.problem((*path, "account"), f"{rail} has no account {account}", hint)

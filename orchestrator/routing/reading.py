@@ -84,7 +84,7 @@ def _read_in_a_child(source: Source, catalogue: Catalogue, today: date) -> Rules
 
 
 def _fetch(child: ProcessPoolExecutor, source: Source, catalogue: Catalogue, today: date) -> Ruleset:
-    told = child.submit(_read_in_child, source, Catalogue(catalogue.options), today).result(READ_TIMEOUT_S)
+    told = child.submit(_read_in_child, source, catalogue.portable(), today).result(READ_TIMEOUT_S)
     if isinstance(told, tuple):
         raise ConfigInvalid(told)
     collecting = gc.isenabled()
