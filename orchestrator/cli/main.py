@@ -10,6 +10,7 @@ from orchestrator.cli import (
     data,
     deposits,
     doctor,
+    events,
     payouts,
     people,
     prices,
@@ -40,6 +41,7 @@ prices.register(app)
 doctor.register(app)
 signer.register(app)
 sweeps.register(app)
+events.register(app)
 deposits.register(app)
 
 

@@ -54,6 +54,8 @@ class EventType(StrEnum):
     LEDGER_REBUILT = "ledger.rebuilt"
     RAIL_DEGRADED = "rail.degraded"
     RAIL_RECOVERED = "rail.recovered"
+    WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
+    """Nothing is sent there any more: it failed for days, or answered 410. Told to the merchant's other endpoints."""
     ROUTING_CANARY_ENDED = "routing.canary_ended"
     """The platform's own: a draft of rules was promoted, stopped, or called back by its guards."""
 

@@ -1,8 +1,10 @@
-"""From the outbox to deliveries: which event waits for which endpoint, who sends it now, what came of it.
+"""From the outbox to deliveries: which event waits for which endpoint, and who sends it now.
 
 Every step is a unit, so a process may be killed between any two: an event is taken from the outbox together with the
 endpoint's cursor, a delivery is claimed for the time of a lease, and an attempt is logged with what follows from it.
-An event may therefore arrive twice, always under the same id, and is never lost. Order of arrival is not promised.
+An event may therefore arrive twice, always under the same id, and is never lost. Order of arrival is promised where an
+endpoint asks for it: then one that fails holds up those behind it until it is delivered or its schedule is over.
+What came of an attempt: ``outcome``.
 """
 
 from __future__ import annotations
@@ -12,17 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import and_, or_, select, text
+from sqlalchemy import and_, exists, or_, select, text
 
 from orchestrator.database.reads import Reads
 from orchestrator.database.schema import METADATA
-from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
+from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.events.catalog import matches
-from orchestrator.events.endpoints import DISABLED, ENABLED, live_secrets
+from orchestrator.events.endpoints import ENABLED, live_secrets
 
 RETRY_AFTER_S: Final = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Seconds from one failed attempt to the next: ten attempts over three days. Source: Standard Webhooks 1.0.0."""
-RETRY_AFTER_HEADER_S_MAX: Final = 86_400
 FAN_OUT_EVENTS_MAX: Final = 200
 """Of one endpoint, in one unit."""
 FAN_OUT_ROWS_MAX: Final = 2000
@@ -38,6 +39,8 @@ class DeliveryPolicy:
     """``time_scale`` shrinks the schedule for tests and demos. The lease outlives the time-out of a request."""
 
     retry_after_s: tuple[int, ...] = RETRY_AFTER_S
+    disable_after_s: int = 5 * 86_400
+    """An endpoint that took nothing for so long is disabled."""
     time_scale: float = 1.0
     jitter_permille: int = 100
     timeout_s: float = 10.0
@@ -46,6 +49,10 @@ class DeliveryPolicy:
     total: int = 256
     poll_s: float = 0.5
     stop_grace_s: float = 3.0
+
+    @property
+    def disable_after_us(self) -> int:
+        return int(self.disable_after_s * self.time_scale * 1_000_000)
 
     def retry_delay_us(self, failed: int, jitter_permille: int) -> int | None:
         """Return how long to wait after ``failed`` attempts, or None after the last."""
@@ -85,25 +92,6 @@ class Job:
     lease_us: int
     url: str
     secrets: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one attempt came to. ``http_status`` None: no answer; ``note`` says why, in words of ours."""
-
-    http_status: int | None
-    note: str
-    duration_ms: int
-    started_us: int
-    retry_after_s: int = 0
-
-    @property
-    def delivered(self) -> bool:
-        return self.http_status is not None and 200 <= self.http_status < 300
-
-    @property
-    def gone(self) -> bool:
-        return self.http_status == 410
 
 
 # --- fan-out ----------------------------------------------------------------------------------------------------------
@@ -171,11 +159,24 @@ def _new(endpoint: Row, sequence: int, event_id: str, now_us: int) -> Row:
 async def due(
     reads: Reads, now_us: int, *, without: Collection[str], limit: int, only: Collection[str] | None = None
 ) -> list[Due]:
-    """Return deliveries whose time has come, longest waiting first: not to some endpoints, or to some only."""
+    """Return deliveries whose time has come, longest waiting first: not to some endpoints, or to some only.
+
+    To an endpoint that wants them in order, only what has nothing before it (what is under way is ``waiting`` too).
+    """
+    earlier = _delivery.alias("earlier")
+    held_up = exists().where(
+        earlier.c.merchant_id == _delivery.c.merchant_id, earlier.c.endpoint_id == _delivery.c.endpoint_id,
+        earlier.c.sequence < _delivery.c.sequence, text("earlier.status = 'waiting'"),
+    )  # fmt: skip
     query = (
         select(_delivery.c.merchant_id, _delivery.c.endpoint_id, _delivery.c.mode, _delivery.c.sequence)
+        .join(
+            _endpoint,
+            and_(_endpoint.c.merchant_id == _delivery.c.merchant_id, _endpoint.c.id == _delivery.c.endpoint_id),
+        )
         # In figures, not as a parameter: a partial index serves only a query that says its condition.
         .where(text("delivery.status = 'waiting'"), _delivery.c.next_try_us <= now_us)
+        .where(or_(_endpoint.c.ordered == 0, ~held_up))
         .order_by(_delivery.c.next_try_us, _delivery.c.sequence)
         .limit(limit)
     )
@@ -214,7 +215,7 @@ def claim(wanted: Sequence[Due], lease_us: int) -> Unit:
             "sequences": taken,
             "lease_us": view.now_us + lease_us,
             "url": endpoint["url"],
-            "secrets": live_secrets(endpoint),
+            "secrets": live_secrets(endpoint, view.now_us),
         }
 
     locks = (
@@ -246,45 +247,3 @@ async def events_of(reads: Reads, jobs: Sequence[Job]) -> dict[tuple[str, str, i
     )
     rows = await reads.all(select(_event).where(or_(*of_merchants)))
     return {(row["merchant_id"], row["mode"], row["sequence"]): row for row in rows}
-
-
-# --- what came of it --------------------------------------------------------------------------------------------------
-
-
-def record(job: Job, outcome: Outcome, policy: DeliveryPolicy, jitter_permille: int) -> Unit:
-    """Return the unit that logs an attempt and says what is next; answers with ``status``, or "superseded"."""
-    key = (job.merchant_id, job.endpoint_id, job.sequence)
-    scope = ("merchant_id", "endpoint_id", "sequence")
-
-    def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-        row = view.one("delivery", *key)
-        assert row is not None, f"delivery {key} is gone"
-        logged = view.many("delivery_attempt", scope, key)
-        changes.insert(
-            "delivery_attempt", merchant_id=job.merchant_id, endpoint_id=job.endpoint_id, sequence=job.sequence,
-            number=1 + max((attempt["number"] for attempt in logged), default=0), http_status=outcome.http_status,
-            note=outcome.note, duration_ms=outcome.duration_ms, at_us=outcome.started_us,
-        )  # fmt: skip
-        ours = row["next_try_us"] == job.lease_us
-        if outcome.gone:
-            endpoint = view.one("webhook_endpoint", job.merchant_id, job.endpoint_id)
-            if endpoint is not None and endpoint["status"] == ENABLED:
-                changes.update("webhook_endpoint", (job.merchant_id, job.endpoint_id), status=DISABLED)
-        if row["status"] != "waiting" or not (outcome.delivered or ours):
-            return {"status": "superseded"}  # the lease ran out and another took it, or it is to be sent again
-        tries = row["tries"] + 1
-        delay_us = policy.retry_delay_us(tries, jitter_permille)
-        if outcome.delivered:
-            status, next_try_us = "delivered", row["next_try_us"]
-        elif outcome.gone or delay_us is None:
-            status, next_try_us = "failed", row["next_try_us"]
-        else:
-            wait_us = max(delay_us, min(outcome.retry_after_s, RETRY_AFTER_HEADER_S_MAX) * 1_000_000)
-            status, next_try_us = "waiting", view.now_us + wait_us
-        changes.update("delivery", key, status=status, tries=tries, next_try_us=next_try_us, updated_us=view.now_us)
-        return {"status": status}
-
-    locks = [row_lock("delivery", *key), Lock("delivery_attempt", scope, key)]
-    if outcome.gone:
-        locks.append(row_lock("webhook_endpoint", job.merchant_id, job.endpoint_id))
-    return Unit(job.merchant_id, job.mode, None, locks, decide)

@@ -1,19 +1,15 @@
-"""The merchant's events as they are read, and sent again when asked: ``GET /v1/events`` is the source of truth."""
+"""The merchant's events and their deliveries as they are read: ``GET /v1/events`` is the source of truth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from sqlalchemy import and_, select
 
 from orchestrator.database.reads import Reads
 from orchestrator.database.schema import METADATA
-from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
+from orchestrator.database.unit import Row
 from orchestrator.errors import NotFound
-from orchestrator.events.catalog import matches
-from orchestrator.events.endpoints import ENABLED
 
 PAGE_MAX: Final = 1000
 
@@ -72,50 +68,16 @@ async def deliveries_of(reads: Reads, event: Row) -> list[Row]:
     ]
 
 
-async def resend(
-    reads: Reads, *, merchant_id: str, mode: str, event_id: str, endpoint_id: str | None = None, key: str | None = None
-) -> Unit:
-    """Return the unit that sends an event again, at once and with the whole schedule, under the same id.
-
-    It goes to the endpoints that want its type now (or to the one named), also to those made after it. Its answer is
-    ``{"event": id, "deliveries": n}``. Raises NotFound.
-    """
-    event = await find_event(reads, merchant_id, mode, event_id)
-    query = select(_endpoint.c.id).where(
-        _endpoint.c.merchant_id == merchant_id, _endpoint.c.mode == mode, _endpoint.c.status == ENABLED
-    )
-    if endpoint_id is not None:
-        query = query.where(_endpoint.c.id == endpoint_id)
-    ids = [row["id"] for row in await reads.all(query)]
-    if endpoint_id is not None and not ids:
-        raise NotFound("no_such_webhook_endpoint", "there is no enabled webhook endpoint with this id")
-
-    def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-        count = 0
-        for id_ in ids:
-            endpoint = view.one("webhook_endpoint", merchant_id, id_)
-            if endpoint is not None and _again(view, changes, endpoint, event):
-                count += 1
-        return {"event": event_id, "deliveries": count}
-
-    locks: list[Lock] = []
-    for id_ in ids:
-        locks.append(row_lock("webhook_endpoint", merchant_id, id_))
-        locks.append(row_lock("delivery", merchant_id, id_, event["sequence"]))
-    return Unit(merchant_id, mode, key, locks, decide)
-
-
-def _again(view: View, changes: Changes, endpoint: Row, event: Row) -> bool:
-    if endpoint["status"] != ENABLED or not matches(orjson.loads(endpoint["event_types"]), event["type"]):
-        return False
-    if endpoint["cursor"] < event["sequence"]:
-        return True  # it is about to be sent for the first time
-    delivery = (endpoint["merchant_id"], endpoint["id"], event["sequence"])
-    again = {"status": "waiting", "tries": 0, "next_try_us": view.now_us, "updated_us": view.now_us}
-    if view.one("delivery", *delivery) is not None:
-        changes.update("delivery", delivery, **again)
-    else:
-        names = ("merchant_id", "endpoint_id", "sequence")
-        row: Row = dict(zip(names, delivery, strict=True))
-        changes.insert("delivery", **row, mode=event["mode"], event_id=event["id"], **again)
-    return True
+async def deliveries_to(
+    reads: Reads, endpoint: Row, *, status: str | None = None, before: int = 0, limit: int = 100
+) -> list[Row]:
+    """Return what was or is to be sent to one endpoint, newest first, with each event's type."""
+    same = and_(_event.c.merchant_id == _delivery.c.merchant_id, _event.c.mode == _delivery.c.mode,
+                _event.c.sequence == _delivery.c.sequence)  # fmt: skip
+    query = select(_delivery, _event.c.type).join(_event, same)
+    query = query.where(_delivery.c.merchant_id == endpoint["merchant_id"], _delivery.c.endpoint_id == endpoint["id"])
+    if status is not None:
+        query = query.where(_delivery.c.status == status)
+    if before:
+        query = query.where(_delivery.c.sequence < before)
+    return await reads.all(query.order_by(_delivery.c.sequence.desc()).limit(min(limit, PAGE_MAX)))

@@ -11,11 +11,13 @@ from standardwebhooks import Webhook
 
 from orchestrator.clock import Clock
 from orchestrator.errors import Invalid
-from orchestrator.events.delivery import Job, Outcome
+from orchestrator.events.delivery import Job
+from orchestrator.events.outcome import Outcome
 from orchestrator.events.targets import GuardedResolver, TargetPolicy, TargetRefused, check_url
 
 DRAIN_BYTES_MAX: Final = 16_384
 DRAIN_S: Final = 0.25
+ANSWER_KEPT_BYTES_MAX: Final = 500
 KEEPALIVE_S: Final = 1.5
 """Shorter than a server's own (2 to 5 s are common): a POST on a connection that it just closed would be lost."""
 USER_AGENT: Final = "Crossrail-Webhooks/1"
@@ -68,7 +70,7 @@ class Sender:
         started_us, started = self._clock.now_us(), asyncio.get_running_loop().time()
         http_status: int | None = None
         note = "no answer"
-        retry_after_s = 0
+        retry_after_s, answer = 0, b""
         try:
             url = check_url(job.url, self._targets)
             headers = signed_headers(event_id, body, job.secrets, self._clock)
@@ -77,7 +79,7 @@ class Sender:
                 http_status = response.status
                 note = f"answered {http_status}"
                 retry_after_s = _seconds(response.headers.get("Retry-After", ""))
-                await _drain(response)
+                answer = await _drain(response)
         except Invalid as refused:
             note = refused.code
         except TimeoutError:
@@ -86,16 +88,28 @@ class Sender:
             if http_status is None:
                 note = _why(error)
         duration_ms = round((asyncio.get_running_loop().time() - started) * 1000)
-        return Outcome(http_status, note, duration_ms, started_us, retry_after_s)
+        return Outcome(http_status, note, duration_ms, started_us, retry_after_s, readable(answer))
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read a short answer to its end, so that the connection can be used again. What it says does not matter."""
-    left = DRAIN_BYTES_MAX
-    with suppress(TimeoutError):
+async def _drain(response: aiohttp.ClientResponse) -> bytes:
+    """Read a short answer to its end, so that the connection can be used again; return how it begins.
+
+    What it says does not matter to us, and an answer that breaks off is no less an answer.
+    """
+    left, kept = DRAIN_BYTES_MAX, b""
+    with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(DRAIN_S):
             while left > 0 and not response.content.at_eof():
-                left -= len(await response.content.readany())
+                some = await response.content.readany()
+                left -= len(some)
+                kept = (kept + some)[:ANSWER_KEPT_BYTES_MAX] if len(kept) < ANSWER_KEPT_BYTES_MAX else kept
+    return kept
+
+
+def readable(answer: bytes) -> str:
+    """Return the beginning of an answer as text for people; what cannot be shown (a NUL, half a letter) is a mark."""
+    text = answer.decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)
 
 
 def _why(error: BaseException) -> str:

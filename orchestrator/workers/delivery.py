@@ -17,6 +17,7 @@ from orchestrator.database.writer import Writer
 from orchestrator.events import delivery
 from orchestrator.events.catalog import envelope_json
 from orchestrator.events.delivery import DeliveryPolicy, Due, Job
+from orchestrator.events.outcome import record
 from orchestrator.events.sender import Sender
 from orchestrator.events.targets import TargetPolicy
 from orchestrator.workers.supervisor import beat, pause
@@ -192,7 +193,7 @@ class DeliveryWorker:
             outcome = await sender.send(job, event["id"], envelope_json(event))
             self._slots.answered(job.endpoint_id, outcome.delivered)
             jitter = secrets.randbelow(self._policy.jitter_permille + 1)
-            [recorded] = await self._submit([delivery.record(job, outcome, self._policy, jitter)])
+            [recorded] = await self._submit([record(job, outcome, self._policy, jitter)])
         finally:
             self._slots.give_back(job.endpoint_id)
             self._wake.set()

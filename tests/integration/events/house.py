@@ -81,7 +81,7 @@ class Receiver:
             return web.Response(status=500)
         if answer == 307:
             return web.Response(status=307, headers={"Location": self.url("elsewhere")})
-        return web.Response(status=int(answer), headers=self.headers)
+        return web.Response(status=int(answer), headers=self.headers, text=f"said {answer}")
 
 
 @asynccontextmanager

@@ -13,7 +13,8 @@ from orchestrator.errors import NotFound
 from orchestrator.events.catalog import EventType, envelope_json
 from orchestrator.events.delivery import RETRY_AFTER_S, DeliveryPolicy
 from orchestrator.events.endpoints import delete_endpoint, rotate_secret
-from orchestrator.events.feed import deliveries_of, find_event, list_events, resend
+from orchestrator.events.feed import deliveries_of, find_event, list_events
+from orchestrator.events.resending import resend
 from orchestrator.events.targets import TargetPolicy
 from tests.integration.events.house import MERCHANT, QUICK, House, Receiver, opened, sequences
 
