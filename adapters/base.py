@@ -565,6 +565,10 @@ class ScansChain(Protocol):
         """
         ...
 
+    async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> Sequence[int]:
+        """Return what lies on each address at the newest block, in the chain's own units. Raises ChainScanFailed."""
+        ...
+
 
 # --- what each rail's folder exports ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from functools import partial
 from adapters.base import ScansChain
 from orchestrator.events.delivery import DeliveryPolicy
 from orchestrator.events.targets import TargetPolicy
+from orchestrator.payments.chain_balances import ChainBalances
 from orchestrator.services import Services
 from orchestrator.workers import rules
 from orchestrator.workers.auto_topup import AutoTopupWorker
@@ -27,6 +28,7 @@ RATES_POLL_S = 60.0
 EARNINGS_POLL_S = 15.0
 SWEEPS_POLL_S = 5.0
 TOPUPS_POLL_S = 2.0
+BALANCES_POLL_S = 60.0
 CHAIN_POLL_SHARE = 0.5
 """Of a chain's block time: how long to wait before asking for the next block."""
 
@@ -70,6 +72,9 @@ def workers(services: Services) -> list[Worker]:
             watch = ChainWatch(adapter, adapter, services.deposits, services.reads, services.health)
             every_s = max(0.05, adapter.block_seconds * CHAIN_POLL_SHARE)
             roster.append(PeriodicWorker(f"chain:{rail}/{account}", every_s, _once(watch.run_once)))
+            if not services.settings.rails[rail].accounts[account].simulated:  # a sandbox forgets when it restarts
+                balances = ChainBalances(adapter, adapter, services.writer, services.reads)
+                roster.append(PeriodicWorker(f"balances:{rail}/{account}", BALANCES_POLL_S, _told(balances.look)))
     return roster
 
 
@@ -93,6 +98,14 @@ def _more(run_once: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[bool
 def _once(run_once: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[bool]]:
     async def action() -> bool:
         await run_once()
+        return False
+
+    return action
+
+
+def _told(look: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[bool]]:
+    async def action() -> bool:
+        await look()
         return False
 
     return action

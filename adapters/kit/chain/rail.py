@@ -185,6 +185,9 @@ class ChainRail(ABC):
     async def scan_range(self, first: int, last: int, is_ours: Callable[[bytes], bool]) -> RangeScan:
         return await self._scanner.scan_range(first, last, is_ours)
 
+    async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> list[int]:
+        return await self._scanner.balances(token, addresses)
+
     async def check(self) -> None:
         """Assert chain id, and code, symbol and decimals of each token, at every node that answers.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -104,6 +105,34 @@ class NodeRpc:
         if "result" not in body or body.get("id") != call_id:
             raise ChainScanFailed(f"{self.name} {method}: the answer is no JSON-RPC result: {_short(body)}")
         return body["result"]
+
+    async def batch(self, method: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """Return the results of many calls of one method, in their order, by one request.
+
+        Raises ChainScanFailed where one of them has none: a part of an answer is no answer.
+        """
+        ids = [next(self._ids) for _ in calls]
+        request = orjson.dumps(
+            [
+                {"jsonrpc": "2.0", "id": call_id, "method": method, "params": params}
+                for call_id, params in zip(ids, calls, strict=True)
+            ]
+        )
+        try:
+            await self._bucket.take(self._timeout_seconds)
+        except BudgetSpent:
+            raise NodeBusy(f"{self.name} {method}: our own limit of calls is reached", 1.0) from None
+        raw = await self._post(method, request)
+        if not raw.lstrip().startswith(b"["):
+            body = self._decoded(method, raw)
+            if body.get("error") is not None:
+                raise self._refusal(method, body["error"])
+            raise ChainScanFailed(f"{self.name} {method}: a batch is due, not {_short(body)}")
+        try:
+            answers = {answer["id"]: answer["result"] for answer in orjson.loads(raw)}
+            return [answers[call_id] for call_id in ids]
+        except (orjson.JSONDecodeError, TypeError, KeyError):
+            raise ChainScanFailed(f"{self.name} {method}: the batch is not answered whole: {raw[:120]!r}") from None
 
     async def ensure_chain(self, chain_id: int) -> None:
         """Ask the node once which chain it speaks for: a wrong second address would scan another chain."""

@@ -32,6 +32,7 @@ from adapters.base import (
     TokenTransfer,
     UnknownTransfer,
 )
+from adapters.kit.chain import token_contract
 from adapters.kit.chain.block import NodeBlock, read_block
 from adapters.kit.chain.block_logs import WATCHED_TOPICS, Findings, LogReader
 from adapters.kit.chain.empty_answers import EmptyAnswers
@@ -118,6 +119,10 @@ class LogScanner:
                 if end - first + 1 == self._span:
                     self._span = min(self._watched.range_blocks_max, self._span * 2)
                 return scan
+
+    async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> list[int]:
+        """Return what lies on addresses at the newest block, raw. Raises ChainScanFailed."""
+        return await self.providers.ask(partial(token_contract.balances, contract=token.contract, addresses=addresses))
 
     # --- one range ------------------------------------------------------------------------------------------------
 

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from eth_hash.auto import keccak
 
-from adapters.kit.chain.simulated_chain import Block, Log, SimulatedChain, Token, Transaction
+from adapters.kit.chain.simulated_chain import TRANSFER, Block, Log, SimulatedChain, Token, Transaction
 
 RANGE_MAX: Final = 5000
 SYMBOL: Final = keccak(b"symbol()")[:4].hex()
 DECIMALS: Final = keccak(b"decimals()")[:4].hex()
+BALANCE_OF: Final = keccak(b"balanceOf(address)")[:4].hex()
 ZERO_32: Final = "0x" + "0" * 64
 
 
@@ -216,6 +217,17 @@ class SimulatedNode:
     def _code(self, params: list[Any]) -> str:
         return "0x6080604052" if bytes.fromhex(params[0][2:]) in self._tokens else "0x"
 
+    def _balance(self, token: Token, holder: bytes) -> int:
+        """Return what the transfers of the chain left on an address (no address began with anything)."""
+        balance, word = 0, holder.rjust(32, b"\0")
+        for block in self.chain.blocks_with_transactions(0, self.chain.head):
+            for transaction in block.transactions:
+                for log in transaction.logs if transaction.ok else ():
+                    if log.address == token.contract and log.topics[0] == TRANSFER:
+                        value = int.from_bytes(log.data, "big")
+                        balance += value * ((log.topics[2] == word) - (log.topics[1] == word))
+        return max(0, balance)
+
     def _call(self, params: list[Any]) -> str:
         call = params[0]
         data = str(call.get("input") or call.get("data") or "0x")[2:]
@@ -226,6 +238,8 @@ class SimulatedNode:
             raise RpcError(*self.kind.no_contract)
         if data.startswith(DECIMALS):
             return f"0x{token.decimals:064x}"
+        if data.startswith(BALANCE_OF):
+            return f"0x{self._balance(token, bytes.fromhex(data[32:72])):064x}"
         if data.startswith(SYMBOL):
             text = token.symbol.encode()
             padded = text.ljust(-(-len(text) // 32) * 32, b"\0")
