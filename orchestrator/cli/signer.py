@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PolicyOption = Annotated[Path, typer.Option("--policy", "-p", envvar="CROSSRAIL_SIGNER_POLICY", help="Its own file.")]
 ChainOption = Annotated[str, typer.Option(help="CAIP-2, such as eip155:56.")]
+SenderOption = Annotated[str, typer.Option(help="The address that pays, as `sweeps list --json` shows it.")]
 UnsignedArgument = Annotated[str, typer.Argument(help="The bytes to be signed, in hex, as `sweeps list` shows them.")]
 DEFAULT_POLICY = Path("signer.yaml")
 
@@ -54,17 +55,19 @@ def read(
     *,
     unsigned: UnsignedArgument,
     chain: ChainOption,
+    sender: SenderOption,
     policy: PolicyOption = DEFAULT_POLICY,
     json_: JsonOption = False,
 ) -> None:
     """Say what bytes would do, read from the bytes alone."""
-    _print(_reading(_policy(policy), chain, unsigned), json_=json_)
+    _print(_reading(_policy(policy), chain, sender, unsigned), json_=json_)
 
 
 def approve(
     *,
     unsigned: UnsignedArgument,
     chain: ChainOption,
+    sender: SenderOption,
     key_file: Annotated[Path, typer.Option(help="Your own key, 64 hex digits, readable by you only.")],
     policy: PolicyOption = DEFAULT_POLICY,
     json_: JsonOption = False,
@@ -73,7 +76,7 @@ def approve(
     from orchestrator.signer.approval import sign_approval
     from orchestrator.signer.files import FileNotSafe, read_private
 
-    reading = _reading(_policy(policy), chain, unsigned)
+    reading = _reading(_policy(policy), chain, sender, unsigned)
     try:
         secret = bytes.fromhex(read_private(key_file).strip())
     except (FileNotSafe, ValueError) as error:
@@ -91,13 +94,14 @@ def _policy(path: Path) -> Policy:
         raise Failure(str(error), 2) from None
 
 
-def _reading(policy: Policy, chain: str, unsigned: str) -> Reading:
+def _reading(policy: Policy, chain: str, sender: str, unsigned: str) -> Reading:
     from orchestrator.signer import judge
 
     if chain not in policy.chains:
         raise Failure(f"the policy does not name {chain}", 2)
     try:
-        return judge.look(chain, policy.chains[chain], bytes.fromhex(unsigned))
+        found = policy.chains[chain]
+        return judge.read(chain, found, bytes.fromhex(unsigned), found.read_address(sender))
     except (judge.NotSigned, ValueError) as error:
         raise Failure(f"not read: {error}") from None
 
@@ -105,7 +109,7 @@ def _reading(policy: Policy, chain: str, unsigned: str) -> Reading:
 def _print(reading: Reading, *, json_: bool, **more: str) -> None:
     call = reading.call
     shown: dict[str, Any] = {
-        "chain": reading.chain, "does": call.kind.value, "recipient": call.recipient.hex(),
+        "chain": reading.chain, "sender": call.sender.hex(), "does": call.kind.value, "recipient": call.recipient.hex(),
         "raw_value": str(call.raw_value), "contract": None if call.contract is None else call.contract.hex(),
         "fee_max": str(reading.fee_max), "nonce": reading.nonce, "approval": reading.approval, **more,
     }  # fmt: skip

@@ -68,7 +68,7 @@ class SignerClient:
                 aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.socket))) as http,
                 http.request(verb, f"http://signer{path}", json=body) as response,
             ):
-                answer = await response.json()
+                answer = await response.json(content_type=None) if response.status in {200, 400, 403} else {}
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             raise SignerAway(f"{type(error).__name__}: is `crossrail signer` running at {self.socket}?") from None
         if not isinstance(answer, dict):

@@ -15,7 +15,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (
     id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, chain TEXT NOT NULL, reference TEXT NOT NULL, sender BLOB NOT NULL,
     nonce INTEGER, expires_us INTEGER, purpose TEXT NOT NULL, contract BLOB NOT NULL, value TEXT NOT NULL,
-    fee_max TEXT NOT NULL, unsigned BLOB NOT NULL UNIQUE, signed BLOB NOT NULL
+    fee_max TEXT NOT NULL, unsigned BLOB NOT NULL, signed BLOB NOT NULL,
+    UNIQUE (sender, unsigned)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS signed_reference ON signed (reference);
 CREATE INDEX IF NOT EXISTS signed_nonce ON signed (chain, sender, nonce);
@@ -45,19 +46,23 @@ class Journal:
     def close(self) -> None:
         self.connection.close()
 
-    def found(self, unsigned: bytes, reference: str) -> bytes | None:
-        """Return the signed bytes of a transaction that was signed before, for the same thing."""
+    def found(self, reading: Reading, asked: Asked) -> bytes | None:
+        """Return the signed bytes of a transaction that was signed before, by this key for the same thing.
+
+        Unsigned EVM bytes do not name their sender: two addresses may have the very same ones.
+        """
         row = self.connection.execute(
-            "SELECT signed FROM signed WHERE unsigned = ? AND reference = ?", (unsigned, reference)
+            "SELECT signed FROM signed WHERE sender = ? AND unsigned = ? AND reference = ?",
+            (asked.sender, reading.unsigned, asked.reference),
         ).fetchone()
         return None if row is None else bytes(row[0])
 
     def earlier(self, reading: Reading, asked: Asked) -> Sequence[Signed]:
-        """Return what was signed for the same thing, with the same nonce, or with the same bytes."""
+        """Return what was signed for the same thing, or with the same nonce or bytes of this sender."""
         rows = self.connection.execute(
             "SELECT reference, chain, sender, nonce, expires_us, unsigned FROM signed"
-            " WHERE reference = ? OR unsigned = ? OR (chain = ? AND sender = ? AND nonce = ?)",
-            (asked.reference, reading.unsigned, reading.chain, asked.sender, reading.nonce),
+            " WHERE reference = ? OR (chain = ? AND sender = ? AND nonce = ?) OR (sender = ? AND unsigned = ?)",
+            (asked.reference, reading.chain, asked.sender, reading.nonce, asked.sender, reading.unsigned),
         )
         return [Signed(row[0], row[1], bytes(row[2]), row[3], row[4], bytes(row[5])) for row in rows]
 

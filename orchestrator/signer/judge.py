@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from eth_hash.auto import keccak
@@ -56,8 +56,8 @@ class Reading:
 
     @property
     def approval(self) -> str:
-        """The sentence that an approver signs (EIP-191)."""
-        return f"Crossrail: I approve on {self.chain} the transaction {self.digest.hex()}"
+        """The sentence that an approver signs (EIP-191). It names the sender: the bytes of an EVM transaction do not."""
+        return f"Crossrail: I approve on {self.chain} from {self.call.sender.hex()} the transaction {self.digest.hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +93,20 @@ class Asked:
     approvals: Sequence[bytes] = ()
 
 
-def look(chain: str, policy: ChainPolicy, unsigned: bytes) -> Reading:
-    """Read what the bytes do, whoever signs them (EVM bytes do not say; 20 zeros stand for it). Raises NotSigned."""
+def read(chain: str, policy: ChainPolicy, unsigned: bytes, sender: bytes) -> Reading:
+    """Read what the bytes do when this address signs them. Raises NotSigned."""
     try:
         if policy.family == "evm":
             found = evm_transaction.read_unsigned(unsigned)
             if f"eip155:{found.chain_id}" != chain:
                 raise NotSigned("chain_differs", f"the bytes are of chain {found.chain_id}, not of {chain}")
-            return Reading(chain, unsigned, found.call(bytes(20)), found.fee_max, found.nonce, None)
+            return Reading(chain, unsigned, found.call(sender), found.fee_max, found.nonce, None)
         tron = tron_transaction.read_unsigned(unsigned)
     except NotATransaction as error:
         raise NotSigned("bytes_not_understood", str(error)) from None
-    return Reading(chain, unsigned, tron.call, tron.fee_max, None, tron.expiration_ms * 1000)
-
-
-def read(chain: str, policy: ChainPolicy, unsigned: bytes, sender: bytes) -> Reading:
-    """Read what the bytes do when this key signs them. Raises NotSigned."""
-    reading = look(chain, policy, unsigned)
-    if policy.family == "tron" and reading.call.sender != sender:
+    if tron.call.sender != sender:
         raise NotSigned("sender_differs", "the bytes spend from another address than the key's")
-    return replace(reading, call=replace(reading.call, sender=sender))
+    return Reading(chain, unsigned, tron.call, tron.fee_max, None, tron.expiration_ms * 1000)
 
 
 def purpose_of(reading: Reading, policy: ChainPolicy, asked: Asked) -> Purpose:
@@ -201,7 +195,7 @@ def assert_only_one(reading: Reading, asked: Asked, earlier: Sequence[Signed], n
     ``earlier``: whatever was signed before for this reference, or with this sender and nonce on this chain.
     """
     for one in earlier:
-        if one.unsigned == reading.unsigned and one.reference == asked.reference:
+        if (one.unsigned, one.reference, one.sender) == (reading.unsigned, asked.reference, asked.sender):
             continue
         if (one.chain, one.sender, one.nonce) == (reading.chain, asked.sender, reading.nonce) and one.nonce is not None:
             raise NotSigned("nonce_used", f"nonce {one.nonce} of this address was signed for {one.reference}")

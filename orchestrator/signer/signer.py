@@ -53,7 +53,7 @@ class Signer:
     def _sign(self, wanted: SignRequest) -> bytes:
         chain = self._chain(wanted)
         key, asked, reading = self._read(chain, wanted)
-        done = self.journal.found(reading.unsigned, wanted.reference)
+        done = self.journal.found(reading, asked)
         if done is not None:
             return done
         now_us = self.clock.now_us()

@@ -78,6 +78,15 @@ async def test_limits_and_promises_outlive_the_process(files: SignerFiles) -> No
             await sign(files, unsigned(nonce=2), reference="swp_4")
 
 
+async def test_two_addresses_can_have_the_very_same_bytes(files: SignerFiles) -> None:
+    async with signer_process(files):
+        key = KeyOf("deposit", 8)
+        first = await sign(files, unsigned(1))
+        second = await files.client.sign(chain="eip155:56", reference="swp_2", key=key, unsigned=unsigned(1))
+        assert first != second
+        assert evm_transaction.read_signed(second)[1] == node("evm").child(0).child(8).address
+
+
 async def test_a_second_signer_on_the_same_journal_does_not_start(files: SignerFiles) -> None:
     async with signer_process(files):
         await fails_with(files, "another signer may run")
@@ -121,6 +130,7 @@ async def test_approving_shows_what_it_is_for(files: SignerFiles) -> None:
     key = files.folder / "alice.key"
     _write_private(key, "a1" * 32)
     command: list[str | Path] = [CROSSRAIL, "signer", "approve", "--policy", files.policy, "--chain", "eip155:56", "--key-file", key,
+               "--sender", show_evm(DEPOSIT),
                unsigned(60_000_000).hex()]  # fmt: skip
     async with running(command, folder=files.folder) as process:
         line = await process.wait_for_line("signature")

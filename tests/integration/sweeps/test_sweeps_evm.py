@@ -81,7 +81,7 @@ async def test_with_the_fee_switch_on_the_books_say_what_arrived(
 
 async def test_above_the_limit_it_waits_for_two_people(sqlite_url: str, tmp_path: Path, anvil_url: str) -> None:
     from orchestrator.signer.approval import sign_approval
-    from orchestrator.signer.judge import look
+    from orchestrator.signer.judge import read
     from orchestrator.signer.policy import Policy
     from tests.integration.sweeps.scene import CHAIN
     from tests.support.signing import APPROVERS
@@ -95,7 +95,9 @@ async def test_above_the_limit_it_waits_for_two_people(sqlite_url: str, tmp_path
         (row,) = await scene.all(tables.ChainTransaction, purpose="sweep")
         assert row["status"] == "built"
         assert "0 of 2 people" in row["note"]
-        reading = look(CHAIN, Policy.read(scene.files.policy).chains[CHAIN], bytes(row["unsigned"]))
+        reading = read(
+            CHAIN, Policy.read(scene.files.policy).chains[CHAIN], bytes(row["unsigned"]), bytes(row["sender"])
+        )
         machine = scene.services.sweeps.machine
         for secret in APPROVERS.values():
             assert await scene.tokens(TREASURY) == 0

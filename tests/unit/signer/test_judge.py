@@ -179,6 +179,16 @@ def test_a_nonce_is_signed_once() -> None:
     assert only(first, [earlier(first)], reference="swp_2") == "nonce_used"
 
 
+def test_two_addresses_may_have_the_very_same_bytes_but_not_each_others_approvals() -> None:
+    """Unsigned EVM bytes do not name their sender."""
+    big = token(units=3000 * 10**6)
+    here, there = reading(big), reading(replace(big, sender=STRANGER))
+    assert here.unsigned == there.unsigned
+    approvals = [sign_approval(there.approval, secret) for secret in APPROVERS.values()]
+    assert code(big, approvals=approvals) == "approvals_missing"
+    assert only(here, [earlier(there, "swp_2")]) is None
+
+
 def test_on_tron_another_may_follow_only_when_the_first_can_no_longer_be_mined() -> None:
     first, second = reading(token(), TRON, expires=2_000_000), reading(token(), TRON, expires=9_000_000)
     end_us = 2_000_000_000 + EXPIRY_GRACE_US
