@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import orjson
@@ -17,7 +16,7 @@ from orchestrator.errors import Invalid
 from orchestrator.routing.reading import Source
 from orchestrator.routing.rollout import Guards
 from orchestrator.routing.schema import difference, moved_rules
-from orchestrator.routing.versions import By
+from orchestrator.routing.versions import By, trial_shown
 from orchestrator.services import Services
 
 TEXT_BYTES_MAX = 4_000_000
@@ -199,22 +198,6 @@ async def _state(services: Services) -> dict[str, Any]:
         ],
         "unusable": control.unusable,
         "trial": trial_shown(state.trial) if state is not None and state.trial is not None else None,
-    }
-
-
-def trial_shown(row: Row) -> dict[str, Any]:
-    """Return a trial as the API shows it."""
-    guards: Mapping[str, Any] = orjson.loads(row["guards"])
-    return {
-        **{
-            name: row[name]
-            for name in ("number", "kind", "base_hash", "percent", "status", "reason", "author", "message")
-        },
-        "ruleset_hash": row["hash"],
-        "guards": guards,
-        "figures": orjson.loads(row["figures"]),
-        "started_at": rfc3339(row["started_us"]),
-        "ended_at": None if row["ended_us"] is None else rfc3339(row["ended_us"]),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import orjson
 from sqlalchemy import select
 
+from orchestrator.clock import rfc3339
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import RulesetChange, RulesetState, RulesetTrial, RulesetVersion, table_of
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
@@ -285,3 +286,19 @@ class _Desk:
 
     def _active(self) -> str | None:
         return None if self.state is None else self.state["active_hash"]
+
+
+def trial_shown(row: Row) -> dict[str, Any]:
+    """Return a trial as the API and the dashboard show it."""
+    guards: Mapping[str, Any] = orjson.loads(row["guards"])
+    return {
+        **{
+            name: row[name]
+            for name in ("number", "kind", "base_hash", "percent", "status", "reason", "author", "message")
+        },
+        "ruleset_hash": row["hash"],
+        "guards": guards,
+        "figures": orjson.loads(row["figures"]),
+        "started_at": rfc3339(row["started_us"]),
+        "ended_at": None if row["ended_us"] is None else rfc3339(row["ended_us"]),
+    }

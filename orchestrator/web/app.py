@@ -12,6 +12,7 @@ from orchestrator.web.dashboard import FILTERS, Dashboard
 from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guarded
 from orchestrator.web.pay import PayPage
 from orchestrator.web.payouts import PayoutDesk
+from orchestrator.web.rule_pages import RulePages
 from orchestrator.web.sign_in import SignIn
 
 
@@ -20,6 +21,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
     pay = PayPage(services)
     sign_in = SignIn(services, Access(services.writer, services.reads))
     board = Dashboard(services, sign_in)
+    rules = RulePages(board)
     payouts = PayoutDesk(services, board)
 
     def closed(handler: Handler) -> Handler:
@@ -38,7 +40,10 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard/payments", closed(board.payments)),
         web.get("/dashboard/payments/{merchant}/{payment}", closed(board.payment)),
         web.get("/dashboard/rails", closed(board.rails)),
-        web.get("/dashboard/rules", closed(board.rules)),
+        web.get("/dashboard/rules", closed(rules.rules)),
+        web.get("/dashboard/rules/{hash}", closed(rules.version)),
+        web.get("/dashboard/decisions", closed(rules.decisions)),
+        web.get("/dashboard/decisions/{merchant}/{decision}", closed(rules.decision)),
         web.get("/dashboard/reviews", closed(board.reviews)),
         web.get("/dashboard/payouts", closed(payouts.show)),
         web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail}", closed(payouts.act)),

@@ -92,7 +92,7 @@ class Dashboard:
 
     async def payment(self, request: web.Request) -> web.StreamResponse:
         merchant, payment_id = request.match_info["merchant"], request.match_info["payment"]
-        found = await payment_file(self.services.reads, merchant, payment_id, self.services.routing.ruleset)
+        found = await payment_file(self.services.reads, merchant, payment_id, self.services.rules)
         if found is None:
             return await self.page(request, "absent.html", {"what": f"payment {payment_id} of {merchant}"}, 404)
         return await self.page(request, "payment.html", {"file": found})
@@ -101,7 +101,8 @@ class Dashboard:
         cursors = await self.services.reads.all(select(table_of(ChainCursor)).order_by("network"))
         return await self.page(request, "rails.html", {"rails": self._rails(), "cursors": cursors})
 
-    async def rules(self, request: web.Request) -> web.StreamResponse:
+    def rules_context(self) -> dict[str, Any]:
+        """Return the rules in force, for their page."""
         ruleset = self.services.routing.ruleset
         rules = [
             {
@@ -113,13 +114,12 @@ class Dashboard:
             }
             for rule in ruleset.rules
         ]
-        context = {
+        return {
             "ruleset": ruleset,
             "rules": rules,
             "defaults": [offer_text(offer) for offer in ruleset.defaults],
             "yaml": yaml_text(ruleset),
         }
-        return await self.page(request, "rules.html", context)
 
     async def reviews(self, request: web.Request) -> web.StreamResponse:
         status = "resolved" if request.query.get("status") == "resolved" else "open"

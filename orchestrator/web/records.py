@@ -22,8 +22,8 @@ from orchestrator.database.tables import (
     table_of,
 )
 from orchestrator.database.unit import Row
+from orchestrator.routing.control import RuleControl
 from orchestrator.routing.explain import DecisionUnreadable, explain
-from orchestrator.routing.ruleset import Ruleset
 from orchestrator.web.sight import FACTS_READ_MAX, deposits_of
 
 PAGE: Final = 50
@@ -69,7 +69,7 @@ def _paged(rows: list[Row]) -> tuple[list[Row], str]:
     return shown, shown[-1]["id"] if len(rows) > PAGE else ""
 
 
-async def payment_file(reads: Reads, merchant: str, payment_id: str, ruleset: Ruleset) -> PaymentFile | None:
+async def payment_file(reads: Reads, merchant: str, payment_id: str, rules: RuleControl) -> PaymentFile | None:
     """Read one payment in one view of the database."""
     payments, facts, attempts = table_of(Payment), table_of(PaymentFact), table_of(Attempt)
     sessions, entries, postings = table_of(CheckoutSession), table_of(JournalEntry), table_of(Posting)
@@ -113,7 +113,7 @@ async def payment_file(reads: Reads, merchant: str, payment_id: str, ruleset: Ru
             .order_by(postings.c.sequence, postings.c.line)
         )
         deposits = await snapshot.all(deposits_of(merchant, told))
-    decision = await _decision(reads, session[0], ruleset) if session else None
+    decision = await _decision(reads, session[0], rules) if session else None
     return PaymentFile(
         payment=payment,
         session=session[0] if session else None,
@@ -125,7 +125,7 @@ async def payment_file(reads: Reads, merchant: str, payment_id: str, ruleset: Ru
     )
 
 
-async def _decision(reads: Reads, session: Row, ruleset: Ruleset) -> Mapping[str, Any] | None:
+async def _decision(reads: Reads, session: Row, rules: RuleControl) -> Mapping[str, Any] | None:
     table = table_of(Decision)
     row = await reads.one(
         select(table).where(table.c.merchant_id == session["merchant_id"], table.c.id == session["decision_id"])
@@ -133,6 +133,6 @@ async def _decision(reads: Reads, session: Row, ruleset: Ruleset) -> Mapping[str
     if row is None:
         return None
     try:
-        return explain(row["body"], ruleset)
+        return explain(row["body"], await rules.ruleset(row["ruleset_hash"]))
     except DecisionUnreadable as error:
         return {"unreadable": str(error)}

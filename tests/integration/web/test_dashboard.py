@@ -48,6 +48,8 @@ def paths(here: World) -> list[tuple[str, str]]:
             route.path.replace("{merchant}", MERCHANT)
             .replace("{payment}", "pay_1")
             .replace("{payout}", "po_1")
+            .replace("{hash}", "0123456789ab")
+            .replace("{decision}", "dec_1")
             .replace("{verb:approve|confirm|fail}", "approve"),
         )
         for route in routes(here.services, Assets())
@@ -56,7 +58,7 @@ def paths(here: World) -> list[tuple[str, str]]:
 
 
 async def test_no_page_of_the_dashboard_opens_without_signing_in(here: World) -> None:
-    assert len(paths(here)) == 9
+    assert len(paths(here)) == 12
     for method, path in paths(here):
         async with here.http.request(method, here.public_url + path, allow_redirects=False) as answer:
             assert answer.status == 303, path
