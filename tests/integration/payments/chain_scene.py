@@ -71,7 +71,7 @@ from rates.policy import MarketMode
 from rates.spread import SpreadTable
 from tests.integration.payments.scene import MERCHANT, MODE, SCREENING, NoRouter, SetClock, stored_session
 
-RAIL, ACCOUNT, METHOD = "evm", "scripted", "usdt"
+RAIL, ACCOUNT, METHOD = "evm", "scripted", "usdt_evm"
 USDT, ODD = Asset("USDT", 6), Asset("ODD", 6)
 CONFIRMATIONS = 3
 BLOCK_SECONDS = 10

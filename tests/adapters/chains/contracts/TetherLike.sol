@@ -2,7 +2,8 @@
 pragma solidity 0.5.17;
 
 // A token with the habits of USDT that matter to a scanner: transfer and transferFrom return nothing, a fee switch
-// makes two Transfer logs of one transfer (the fee first), a zero-value transferFrom by anybody is accepted.
+// makes two Transfer logs of one transfer (the fee first), a zero-value transferFrom by anybody is accepted, the owner can
+// pause it and blacklist addresses (a blacklisted recipient still receives) and destroy what lies there without a Transfer.
 contract TetherLike {
     string public constant symbol = "USDT";
     string public constant name = "Tether-like test token";
@@ -14,6 +15,15 @@ contract TetherLike {
 
     event Transfer(address indexed from, address indexed to, uint256 value);
     event Approval(address indexed owner, address indexed spender, uint256 value);
+    event Params(uint256 feeBasisPoints, uint256 maxFee);
+    event Pause();
+    event Unpause();
+    event AddedBlackList(address user);
+    event RemovedBlackList(address user);
+    event DestroyedBlackFunds(address user, uint256 balance);
+
+    bool public paused;
+    mapping(address => bool) public isBlackListed;
 
     constructor() public {
         owner = msg.sender;
@@ -28,6 +38,30 @@ contract TetherLike {
     function setFee(uint256 basisPoints) external {
         require(msg.sender == owner && basisPoints < 20, "only the owner, below 20");
         feeBasisPoints = basisPoints;
+        emit Params(basisPoints, 0);
+    }
+
+    function setPaused(bool stop) external {
+        require(msg.sender == owner, "only the owner");
+        paused = stop;
+        if (stop) {
+            emit Pause();
+        } else {
+            emit Unpause();
+        }
+    }
+
+    function addBlackList(address user) external {
+        require(msg.sender == owner, "only the owner");
+        isBlackListed[user] = true;
+        emit AddedBlackList(user);
+    }
+
+    function destroyBlackFunds(address user) external {
+        require(msg.sender == owner && isBlackListed[user], "only the owner, only the blacklisted");
+        uint256 balance = balanceOf[user];
+        balanceOf[user] = 0;
+        emit DestroyedBlackFunds(user, balance);
     }
 
     function transfer(address to, uint256 value) external {
@@ -46,6 +80,7 @@ contract TetherLike {
     }
 
     function move(address from, address to, uint256 value) private {
+        require(!paused && !isBlackListed[from], "paused or blacklisted");
         require(balanceOf[from] >= value, "balance");
         uint256 fee = value * feeBasisPoints / 10000;
         balanceOf[from] -= value;
