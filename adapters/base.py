@@ -419,6 +419,19 @@ class UnknownTransfer:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenTransfer:
+    """What we believe of one transfer, for a second node to confirm."""
+
+    tx_hash: str
+    receipt_ordinal: int
+    block_number: int
+    block_hash: str
+    contract: bytes
+    recipient: bytes
+    raw_value: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenAlarm:
     """What the administrators of a token did that touches us: paused it, set a fee, blacklisted an address of ours."""
 
@@ -500,6 +513,8 @@ class FinalityRule:
     """Provisional credit of all wallets on this chain at a time."""
     merchant_unsecured: Money = _NO_USD
     """Provisional credit of one merchant's customers beyond what the merchant has available and in reserve."""
+    second_opinion_from: Money | None = None
+    """From this amount on, a second node must show the same transfer before it is credited. None: one node is enough."""
 
 
 class ChainScanFailed(RailError):
@@ -563,6 +578,10 @@ class ScansChain(Protocol):
 
         Raises ChainScanFailed.
         """
+        ...
+
+    async def second_opinion(self, seen: SeenTransfer) -> bool:
+        """Say whether a node other than the one that showed it shows the same. Raises ChainScanFailed: nobody can say."""
         ...
 
     async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> Sequence[int]:

@@ -6,7 +6,7 @@ Each in a unit of its own that looks at the cursor and at the header under the d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from orchestrator.payments.sightings import Network
 from rates.money import Asset, Money
 
 PAGE: Final = 500
+Vouch = Callable[[Row], Awaitable[bool]]
 _log = structlog.get_logger("deposits")
 _placed = Counter("crossrail_deposits", "Deposits placed, by how", ["network", "result"])
 
@@ -49,11 +50,11 @@ class DepositDesk:
             done += await self._submit(network, [(row, self._reversal_unit(row)) for row in rows])
         return done
 
-    async def settle(self, network: Network, cursor: Row) -> int:
+    async def settle(self, network: Network, cursor: Row, vouch: Vouch | None = None) -> int:
         """Credit every deposit that is deep enough under the cursor; return how many were placed.
 
         One that cannot be placed now (another scanner went back on a fork, a full cap, a bug) waits and holds up no
-        other.
+        other. ``vouch``: asks a second node about one deposit; needed from ``second_opinion_from`` on.
         """
         table = table_of(Deposit)
         rule = network.finality
@@ -66,10 +67,25 @@ class DepositDesk:
         )
         done = 0
         async for rows in self._pages(query, table.c.block_number, table.c.id):
-            done += await self._submit(network, [(row, self._credit_unit(network, row, "credit")) for row in rows])
+            vouched = [row for row in rows if await self._vouched(network, row, vouch)]
+            done += await self._submit(network, [(row, self._credit_unit(network, row, "credit")) for row in vouched])
         if rule.tiers:
             done += await self._credit_early(network, final, cursor["number"] - rule.tiers[0].blocks + 1)
         return done
+
+    async def _vouched(self, network: Network, row: Row, vouch: Vouch | None) -> bool:
+        """Say whether a deposit may be credited as far as nodes are concerned. A large one needs a second node's word."""
+        limit = network.finality.second_opinion_from
+        if limit is None:
+            return True
+        arrival = self.arrival(network, row)
+        if not isinstance(arrival, str) and arrival.received().value.units < limit.units:
+            return True
+        if vouch is None or not await vouch(row):
+            _placed.labels(network.name, "not_vouched").inc()
+            _log.error("deposit_not_vouched", network=network.name, deposit=row["id"], tx=row["tx_hash"])
+            return False
+        return True
 
     async def _credit_early(self, network: Network, above: int, up_to: int) -> int:
         """Credit provisionally what a tier allows, one after the other: each counts against the chain's cap."""

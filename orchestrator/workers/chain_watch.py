@@ -19,6 +19,7 @@ from adapters.base import (
     RailMisconfigured,
     RailUnavailable,
     ScansChain,
+    SeenTransfer,
 )
 from orchestrator.clock import from_us, to_us
 from orchestrator.database.reads import Reads
@@ -108,7 +109,7 @@ class ChainWatch:
         cursor = await self._cursor(network) or cursor
         _lag.labels(network.name).set(head.latest - cursor["number"])
         await self._note(network, "")
-        await self.deposits.desk.settle(network, cursor)
+        await self.deposits.desk.settle(network, cursor, self._vouch)
         return taken
 
     async def _check(self, network: Network) -> None:
@@ -202,6 +203,27 @@ class ChainWatch:
                 return
         await self.deposits.lease(network, self.owner, self.lease_seconds, number)
         _finalized.labels(network.name).set(number)
+
+    async def _vouch(self, deposit: Row) -> bool:
+        """Ask a second node about a large deposit; where nobody can say, it waits."""
+        contracts = {
+            token.method: token.contract for token in self.scanner.tokens if str(token.asset) == deposit["asset"]
+        }
+        seen = SeenTransfer(
+            tx_hash=deposit["tx_hash"],
+            receipt_ordinal=deposit["ordinal"],
+            block_number=deposit["block_number"],
+            block_hash=deposit["block_hash"],
+            contract=contracts[deposit["method"]],
+            recipient=bytes(deposit["recipient"]),
+            raw_value=int(deposit["raw_value"]),
+        )
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await self.scanner.second_opinion(seen)
+        except (ChainScanFailed, TimeoutError) as error:
+            _log.warning("no_second_opinion", network=self.network.name, deposit=deposit["id"], error=repr(error)[:200])
+            return False
 
     # --- back -----------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ PUBLISHED_FIRST_ADDRESSES: Final = frozenset(
 """Deposit addresses whose private keys everybody knows: live refuses them."""
 
 
+NODES_FOR_AN_OPINION: Final = 2
 Usd = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})?$")]
 
 
@@ -57,6 +58,7 @@ class FinalityOptions(BaseModel):
     customer_usd: Usd = "0"
     chain_usd: Usd = "0"
     merchant_unsecured_usd: Usd = "0"
+    second_opinion_usd: Usd | None = None
 
 
 class ChainOptions(BaseModel):
@@ -161,6 +163,8 @@ def _finality(where: str, options: ChainOptions) -> FinalityRule:
             raise RailMisconfigured(f"{where}: finality.tiers: each is for a larger amount and no fewer blocks")
     if tiers and tiers[-1].blocks > options.confirmations:
         raise RailMisconfigured(f"{where}: finality.tiers: no tier waits longer than confirmations")
+    if given.second_opinion_usd is not None and len(options.rpc_urls) < NODES_FOR_AN_OPINION:
+        raise RailMisconfigured(f"{where}: finality.second_opinion_usd: it takes two nodes in rpc_urls")
     return FinalityRule(
         confirmations=options.confirmations,
         by_depth=given.final == "confirmations",
@@ -168,6 +172,9 @@ def _finality(where: str, options: ChainOptions) -> FinalityRule:
         customer_max=Money.parse(given.customer_usd, WALLET_USD),
         chain_max=Money.parse(given.chain_usd, WALLET_USD),
         merchant_unsecured=Money.parse(given.merchant_unsecured_usd, WALLET_USD),
+        second_opinion_from=(
+            None if given.second_opinion_usd is None else Money.parse(given.second_opinion_usd, WALLET_USD)
+        ),
     )
 
 

@@ -52,6 +52,11 @@ class Providers:
     def nodes(self) -> tuple[NodeRpc, ...]:
         return tuple(provider.node for provider in self._all)
 
+    @property
+    def preferred(self) -> NodeRpc:
+        """The node that answered last."""
+        return self._preferred.node
+
     def saw_head(self, node: NodeRpc, number: int) -> None:
         """Remember how far a node is: one that lags behind the best is asked after the others."""
         for provider in self._all:

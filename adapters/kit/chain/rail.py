@@ -32,6 +32,7 @@ from adapters.base import (
     RailMisconfigured,
     RailUnavailable,
     RangeScan,
+    SeenTransfer,
 )
 from adapters.kit.chain.addresses import NotAnAddress
 from adapters.kit.chain.budget import TokenBucket
@@ -184,6 +185,9 @@ class ChainRail(ABC):
 
     async def scan_range(self, first: int, last: int, is_ours: Callable[[bytes], bool]) -> RangeScan:
         return await self._scanner.scan_range(first, last, is_ours)
+
+    async def second_opinion(self, seen: SeenTransfer) -> bool:
+        return await self._scanner.second_opinion(seen)
 
     async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> list[int]:
         return await self._scanner.balances(token, addresses)

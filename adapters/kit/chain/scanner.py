@@ -29,6 +29,7 @@ from adapters.base import (
     ChainScanFailed,
     ChainToken,
     RangeScan,
+    SeenTransfer,
     TokenTransfer,
     UnknownTransfer,
 )
@@ -48,7 +49,7 @@ from adapters.kit.chain.rpc import (
     hash32,
     quantity,
 )
-from adapters.kit.chain.transfer_log import TransferLog, narrow
+from adapters.kit.chain.transfer_log import TransferLog, narrow, read_transfer
 
 RECEIPTS_AT_ONCE_MAX: Final = 8
 SPAN_FIRST: Final = 64
@@ -119,6 +120,29 @@ class LogScanner:
                 if end - first + 1 == self._span:
                     self._span = min(self._watched.range_blocks_max, self._span * 2)
                 return scan
+
+    async def second_opinion(self, seen: SeenTransfer) -> bool:
+        """Ask another node for the block and the receipt of a transfer. Raises ChainScanFailed where none answers."""
+        failures: list[ChainScanFailed] = []
+        for other in self.providers.others(self.providers.preferred):
+            try:
+                return await self.providers.ask_one(other, partial(self._shows, seen=seen))
+            except ChainScanFailed as failed:
+                failures.append(failed)
+        raise NoNodeAnswered(failures)
+
+    async def _shows(self, node: NodeRpc, seen: SeenTransfer) -> bool:
+        block = await self._block(node, seen.block_number)
+        if block is None or block.header.hash != seen.block_hash:
+            return False
+        receipt = await node.call("eth_getTransactionReceipt", seen.tx_hash)
+        if receipt is None or not succeeded(receipt, seen.tx_hash, seen.block_hash):
+            return False
+        logs = as_list(receipt.get("logs"), "receipt.logs")
+        if seen.receipt_ordinal >= len(logs):
+            return False
+        log = read_transfer(logs[seen.receipt_ordinal], seen.block_hash, seen.block_number, {seen.contract})
+        return log is not None and (log.recipient, log.value) == (seen.recipient, seen.raw_value)
 
     async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> list[int]:
         """Return what lies on addresses at the newest block, raw. Raises ChainScanFailed."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from eth_utils.crypto import keccak
 
-from adapters.base import ChainScanFailed, RailMisconfigured
+from adapters.base import ChainScanFailed, RailMisconfigured, SeenTransfer
+from adapters.evm.wire import FAMILY
 from adapters.kit.chain.budget import FAILURES_TO_OPEN, Breaker, BudgetSpent, TokenBucket
+from adapters.kit.chain.options import read_config
 from adapters.kit.chain.providers import Providers
 from adapters.kit.chain.rpc import NodeBusy
 from tests.adapters.chains.bench import RAILS, CannedNode, account, canned, chain
+from tests.adapters.loopback import closed_port
 
 TRANSFER = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
 OURS = b"\x77" * 20
@@ -182,3 +186,30 @@ async def test_code_that_was_replaced_behind_its_address_is_refused() -> None:
         tokens["USDT"]["code_hash"] = "keccak256:" + "12" * 32
         with pytest.raises(RailMisconfigured, match="it was replaced"):
             await RAILS["evm"](account("evm", bench.base_url, tokens=tokens), bench.http).check()
+
+
+async def test_a_second_node_confirms_what_it_shows_and_nothing_else() -> None:
+    async with chain("evm") as bench, chain("evm") as stranger:
+        await bench.pay(bench.ours())
+        rail = RAILS["evm"](account("evm", rpc_urls=(bench.base_url, bench.base_url + "/jsonrpc")), bench.http)
+        scan = await rail.scan_block((await rail.head()).latest, {bench.ours()}.__contains__)
+        assert scan is not None
+        (paid,) = scan.transfers
+        seen = SeenTransfer(paid.tx_hash, paid.receipt_ordinal, scan.header.number, scan.header.hash, paid.token.contract,
+                            paid.recipient, paid.raw_value)  # fmt: skip
+        assert await rail.second_opinion(seen)
+        assert not await rail.second_opinion(replace(seen, raw_value=seen.raw_value + 1))
+        assert not await rail.second_opinion(replace(seen, block_hash="0x" + "12" * 32))
+        assert not await rail.second_opinion(replace(seen, receipt_ordinal=7))
+        elsewhere = RAILS["evm"](account("evm", rpc_urls=(bench.base_url, stranger.base_url)), bench.http)
+        await elsewhere.head()
+        assert not await elsewhere.second_opinion(seen), "a node that does not have the block does not confirm it"
+        alone = RAILS["evm"](account("evm", rpc_urls=(bench.base_url, closed_port())), bench.http)
+        await alone.head()
+        with pytest.raises(ChainScanFailed):
+            await alone.second_opinion(seen)
+
+
+def test_a_second_opinion_takes_two_nodes() -> None:
+    with pytest.raises(RailMisconfigured, match="two nodes"):
+        read_config(account("evm", finality={"second_opinion_usd": "100"}), FAMILY)

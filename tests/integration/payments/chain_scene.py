@@ -39,6 +39,7 @@ from adapters.base import (
     RailAccount,
     RailEvent,
     RangeScan,
+    SeenTransfer,
     TokenTransfer,
 )
 from orchestrator.clock import Clock
@@ -125,6 +126,7 @@ class ScriptedChain:
     """The final block that it names is of another branch."""
     issued_without_a_log: dict[bytes, int] = field(default_factory=dict)
     """What a token's administrators put on (or took from) addresses, with no Transfer to see."""
+    second_node_agrees: bool = True
     hangs: bool = False
     """Calls never come back."""
     _salt: int = 0
@@ -203,6 +205,11 @@ class ScriptedChain:
             return None
         scan = self.blocks[number]
         return replace(scan, transfers=tuple(t for t in scan.transfers if is_ours(t.recipient)))
+
+    async def second_opinion(self, seen: SeenTransfer) -> bool:
+        del seen
+        await asyncio.sleep(0)
+        return self.second_node_agrees
 
     async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> list[int]:
         await asyncio.sleep(0)

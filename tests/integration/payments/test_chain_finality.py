@@ -317,3 +317,19 @@ async def test_dust_is_listed_and_neither_credited_nor_a_case_for_a_person(url: 
         await scene.look()
         assert await scene.deposit_states() == [(49_999, "orphaned"), (50_000, "orphaned")]
         await scene.assert_books()
+
+
+async def test_a_large_deposit_needs_the_word_of_a_second_node(url: str) -> None:
+    async with opened_chain(url, early(second_opinion_from=usd(100))) as scene:
+        address, small = await scene.awaiting("150", "small")
+        _, large = await scene.awaiting("150", "large")
+        scene.chain.second_node_agrees = False
+        scene.chain.mine(pay(address, 40_000_000), pay(bytes.fromhex(large["rail_reference"][2:]), large["units"]))
+        scene.chain.mine(count=CONFIRMATIONS)
+        await scene.look()
+        assert await scene.deposit_states() == [(40_000_000, "credited"), (large["units"], "detected")]
+        scene.chain.second_node_agrees = True
+        await scene.look()
+        assert {state for _, state in await scene.deposit_states()} == {"credited"}
+        assert small["units"] == large["units"]
+        await scene.assert_sound()
