@@ -137,7 +137,7 @@ async def delete(context: Context[Services]) -> Answer:
     return Answer(dict((await context.services.writer.submit(unit)).answer))
 
 
-async def list_deliveries(context: Context[Services], query: DeliveryQuery) -> Answer:
+async def list_sent(context: Context[Services], query: DeliveryQuery) -> Answer:
     reads = context.services.reads
     endpoint = await find_endpoint(reads, *query.of(context.caller), context.path["id"])
     before = int(query.after or 0)
@@ -172,7 +172,7 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/webhook_endpoints/{id}/rotate", rotate, summary="Give a webhook endpoint a new secret",
              tag="Events", body=RotateSecret, answer=NewEndpointShown,
              description="Both secrets sign until the old one ends: a receiver changes its own without losing an event."),
-    Endpoint("GET", "/v1/webhook_endpoints/{id}/deliveries", list_deliveries, summary="List what was sent, newest first",
+    Endpoint("GET", "/v1/webhook_endpoints/{id}/deliveries", list_sent, summary="List what was sent, newest first",
              tag="Events", query=DeliveryQuery, answer=Listed[SentShown], scopes=READ),
     Endpoint("DELETE", "/v1/webhook_endpoints/{id}", delete, summary="Stop hearing of events at an address",
              tag="Events", answer=dict[str, Any]),
