@@ -11,7 +11,7 @@ from orchestrator.events.delivery import DeliveryPolicy
 from orchestrator.events.targets import TargetPolicy
 from orchestrator.payments.chain_balances import ChainBalances
 from orchestrator.services import Services
-from orchestrator.workers import rules
+from orchestrator.workers import rail_events, rules
 from orchestrator.workers.auto_topup import AutoTopupWorker
 from orchestrator.workers.chain_watch import ChainWatch
 from orchestrator.workers.delivery import DeliveryWorker
@@ -46,6 +46,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("runway", RUNWAY_POLL_S, _once(services.runway.run_once)),
         PeriodicWorker("rates", RATES_POLL_S, _rates(services)),
         PeriodicWorker("canary", rules.GUARD_POLL_S, partial(rules.guard, services)),
+        PeriodicWorker("rail_events", rail_events.POLL_S, rail_events.RailEvents(services).run_once),
         *watchers(services),
         AutoTopupWorker(services.writer, services.auto_topups, services.mandates),
         AnchorWorker(services.anchors, services.settings.proof.anchor_poll_s),
@@ -82,6 +83,7 @@ def watchers(services: Services) -> list[Worker]:
     """Return who works in every process, one that only serves HTTP too: it follows the rules in force."""
     return [
         PeriodicWorker("rules", rules.FOLLOW_POLL_S, partial(rules.follow, services.rules)),
+        PeriodicWorker("knowledge", rail_events.KNOWLEDGE_POLL_S, partial(rail_events.learn, services)),
         PeriodicWorker("shadow", rules.SHADOW_POLL_S, partial(rules.shadow, services)),
     ]
 
