@@ -1,4 +1,4 @@
-"""Adyen: Pix, iDEAL and GCash on Adyen's hosted page (Pay by Link).
+"""Adyen: local methods on Adyen's hosted page (Pay by Link).
 
 Why payment links and not /payments: README.md.
 """
@@ -132,6 +132,8 @@ class AdyenAdapter:
             raise RailMisconfigured(f"method: this account does not offer {order.method!r}")
         if order.amount.asset.code not in capability.currencies:
             raise RailMisconfigured(f"amount: {order.method} is paid in {', '.join(capability.currencies)}")
+        if capability.countries is not None and order.country not in capability.countries:
+            raise RailMisconfigured(f"country: {order.method} is not offered in {order.country}")
         if order.amount.units <= 0:
             raise RailMisconfigured("amount: it is above zero")
         if not wire.OUR_REFERENCE.fullmatch(order.attempt_id):

@@ -7,18 +7,14 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from adapters.base import Capability, Flow, Mode, RailAccount, RailMisconfigured
+from adapters.base import Mode, RailAccount, RailMisconfigured
+from adapters.catalogue import offered
 from adapters.kit.http import ANSWER_SECONDS
 
-METHODS: Final = {
-    capability.method: capability
-    for capability in (
-        Capability("pix", Flow.REDIRECT, frozenset({"BR"}), ("BRL",), expected_seconds=60),
-        Capability("ideal", Flow.REDIRECT, frozenset({"NL"}), ("EUR",), expected_seconds=30),
-        Capability("gcash", Flow.REDIRECT, frozenset({"PH"}), ("PHP",), expected_seconds=60),
-    )
-}
-"""Adyen's names of these methods are ours. Adyen's documents name no amount limits for them; the contract does."""
+RAIL: Final = "adyen"
+METHODS: Final = offered(RAIL)
+"""By our name; Adyen's own stands in ``adapters/catalogue.yaml``. Its documents name no amount limits; the contract does."""
+USUAL_METHODS: Final = ("pix", "ideal", "gcash")
 
 HMAC_KEY: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){16,64}")
 
@@ -32,7 +28,7 @@ class Options(BaseModel):
     merchant_account: str = Field(min_length=1, max_length=80)
     hmac_keys: tuple[SecretStr, ...] = Field(min_length=1, max_length=5)
     """Hex, as the Customer Area shows them. The newest first; older ones until their queued webhooks are through."""
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = USUAL_METHODS
     answer_seconds_max: float = Field(default=ANSWER_SECONDS, gt=0, le=60)
     """How long one call waits for its answer; after that nobody knows what became of it."""
     live_endpoint_prefix: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")

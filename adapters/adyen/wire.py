@@ -15,7 +15,9 @@ from typing import Any, Final
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
 
 from adapters.adyen import wire_amounts
+from adapters.adyen.options import RAIL
 from adapters.base import PaymentOrder, RailAccount, RailEvent, RailEventKind
+from adapters.catalogue import word_of
 
 REFERENCE_CHARS_MAX: Final = 64
 """The attempt id is the Idempotency-Key (64 characters) and the reference (80)."""
@@ -82,7 +84,7 @@ def link_request(order: PaymentOrder, merchant_account: str) -> dict[str, Any]:
         "reference": order.attempt_id,
         "amount": wire_amounts.to_wire(order.amount),
         "countryCode": order.country,
-        "allowedPaymentMethods": [order.method],
+        "allowedPaymentMethods": [word_of(RAIL, order.method, order.country)],
         "description": order.description[:DESCRIPTION_CHARS_MAX],
         "returnUrl": order.return_url,
         "expiresAt": order.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

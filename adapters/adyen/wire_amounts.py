@@ -26,14 +26,14 @@ DECIMALS: Final = {code: decimals for codes, decimals in ((_NONE, 0), (_TWO, 2),
 
 
 def supports(currency: str) -> bool:
-    """Say whether both sides know the currency: Adyen's table, and ours for what a buyer sees."""
-    if currency not in DECIMALS:
-        return False
+    """Say whether Adyen takes each amount that a buyer can be shown.
+
+    False for IDR and CVE, which Adyen counts in whole units: rounding a price is not the adapter's to decide.
+    """
     try:
-        display_asset(currency)
+        return currency in DECIMALS and display_asset(currency).scale <= DECIMALS[currency]
     except UnknownAsset:
         return False
-    return True
 
 
 def to_wire(amount: Money) -> dict[str, str | int]:

@@ -7,6 +7,7 @@ error, and that is the orchestrator's to decide.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,6 @@ import stripe
 from adapters.base import (
     CancelOutcome,
     Capability,
-    Flow,
     OutcomeUnknown,
     PaymentOrder,
     PaymentReference,
@@ -28,9 +28,10 @@ from adapters.base import (
     SavedMethod,
     WebhookRejected,
 )
+from adapters.catalogue import offered
 from adapters.kit.http import call_timeout
 from adapters.stripe.errors import in_port_words, unreadable
-from adapters.stripe.options import read_options
+from adapters.stripe.options import RAIL, read_options
 from adapters.stripe.saved import PAGE_SIZE, PAGES_MAX, SavedCharges, seconds_around
 from adapters.stripe.wire import (
     ATTEMPT_KEY,
@@ -45,7 +46,7 @@ from adapters.stripe.wire import (
 )
 from adapters.stripe.wire_amounts import MINIMUM_CHARGE, NotChargeable, can_charge_every_unit, to_wire
 from adapters.stripe.wire_declines import WANT_BUYER
-from adapters.stripe.wire_order import expiry_candidates, session_params
+from adapters.stripe.wire_order import CARD, expiry_candidates, session_params
 
 if TYPE_CHECKING:
     from stripe.params.checkout import SessionCreateParams, SessionListParams
@@ -57,6 +58,15 @@ EXPANDED: Final = ["payment_intent", "payment_intent.latest_charge"]
 EXPANDED_SAVED: Final = ["payment_intent", "payment_intent.payment_method"]
 
 
+def _capability(method: str, card_currencies: tuple[str, ...]) -> Capability:
+    """Return what the catalogue says of a method, with Stripe's smallest charges where the method has none of its own."""
+    listed = offered(RAIL)[method]
+    if method == CARD:
+        return replace(listed, currencies=card_currencies, amount_min=MINIMUM_CHARGE)
+    least = {code: MINIMUM_CHARGE[code] for code in listed.currencies if code in MINIMUM_CHARGE}
+    return replace(listed, amount_min={**least, **listed.amount_min})
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -65,7 +75,7 @@ class StripeAdapter:
     """One Stripe account."""
 
     resend_window_seconds: Final = IDEMPOTENCY_SECONDS
-    saveable_methods: Final = frozenset({"card"})
+    saveable_methods: Final = frozenset({CARD})
 
     def __init__(
         self, account: RailAccount, http: aiohttp.ClientSession, now: Callable[[], datetime] = utc_now
@@ -84,15 +94,8 @@ class StripeAdapter:
             max_network_retries=0,
         )
         self._saved = SavedCharges(self._stripe, self._read, self._hidden)
-        self.capabilities: Final[Sequence[Capability]] = (
-            Capability(
-                method="card",
-                flow=Flow.REDIRECT,
-                countries=None,
-                currencies=options.currencies,
-                expected_seconds=10,
-                amount_min=MINIMUM_CHARGE,
-            ),
+        self.capabilities: Final[Sequence[Capability]] = tuple(
+            _capability(method, options.currencies) for method in options.methods
         )
 
     def supports_currency(self, currency: str) -> bool:
@@ -106,8 +109,7 @@ class StripeAdapter:
 
         Source: https://docs.stripe.com/api/checkout/sessions/create
         """
-        if order.method != "card":
-            raise RailMisconfigured(f"stripe serves the method card, not {order.method!r}")
+        self._check(order)
         try:
             base = session_params(order)
         except NotChargeable as error:
@@ -122,6 +124,16 @@ class StripeAdapter:
         if session.url is None:
             raise OutcomeUnknown(f"{session.id} is {session.status} already and has no page: ask for its status")
         return PaymentStarted(session.id, Redirect(session.url, moment(session.expires_at)))
+
+    def _check(self, order: PaymentOrder) -> None:
+        capability = next((one for one in self.capabilities if one.method == order.method), None)
+        if capability is None:
+            raise RailMisconfigured(f"method: this Stripe account does not offer {order.method!r}")
+        if capability.countries is not None and order.country not in capability.countries:
+            raise RailMisconfigured(f"country: {order.method} is not offered in {order.country}")
+        currencies, code = capability.currencies, order.amount.asset.code
+        if order.method != CARD and code not in currencies:
+            raise RailMisconfigured(f"amount: {order.method} is paid in {', '.join(currencies)}")
 
     async def _create(
         self, base: SessionCreateParams, expiries: Sequence[int | None], key: str

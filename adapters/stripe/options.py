@@ -7,9 +7,11 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from adapters.base import Mode, RailAccount, RailMisconfigured
+from adapters.catalogue import offered
 from adapters.kit.http import ANSWER_SECONDS
 from adapters.stripe.wire_amounts import can_charge_every_unit
 
+RAIL: Final = "stripe"
 KEY_PREFIXES: Final = {Mode.TEST: ("sk_test_", "rk_test_"), Mode.LIVE: ("sk_live_", "rk_live_")}
 
 
@@ -23,8 +25,10 @@ class StripeOptions(BaseModel):
     """Signing secrets of the webhook endpoint; two while one is being rotated."""
     answer_seconds_max: float = Field(default=ANSWER_SECONDS, gt=0, le=60)
     """How long one call waits for its answer; after that nobody knows what became of it."""
+    methods: tuple[str, ...] = ("card",)
+    """Our names of what the account may offer (``adapters/catalogue.yaml``), as activated in Stripe's dashboard."""
     currencies: tuple[str, ...] = ("*",)
-    """Presentment currencies to offer, preferred first; ``*`` = all that can be charged to the last shown unit."""
+    """Presentment currencies to offer for cards, preferred first; ``*`` = all that can be charged to the last shown unit."""
 
 
 def read_options(account: RailAccount) -> StripeOptions:
@@ -42,6 +46,8 @@ def read_options(account: RailAccount) -> StripeOptions:
         if not secret.get_secret_value().strip():
             # An empty secret would let anybody sign: new-api gave away credit that way (its issue 4319).
             raise RailMisconfigured(f"{name}: webhook_secrets.{index}: must not be empty")
+    if not options.methods or not set(options.methods) <= set(offered(RAIL)):
+        raise RailMisconfigured(f"{name}: methods: some of {', '.join(offered(RAIL))}")
     for currency in options.currencies:
         if currency != "*" and not can_charge_every_unit(currency):
             raise RailMisconfigured(f"{name}: currencies: Stripe cannot charge every amount in {currency!r}")

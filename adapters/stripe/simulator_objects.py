@@ -24,7 +24,7 @@ CREATE_PARAMS: Final = frozenset(
     {"adaptive_pricing", "allowed_payment_method_types", "cancel_url", "client_reference_id", "customer_email"}
     | {"customer_creation"}
     | {"excluded_payment_method_types", "expand", "expires_at", "line_items", "locale", "metadata", "mode"}
-    | {"payment_intent_data", "submit_type", "success_url", "ui_mode"}
+    | {"payment_intent_data", "payment_method_options", "submit_type", "success_url", "ui_mode"}
 )
 """What this simulator understands of the parameters of session creation."""
 
@@ -86,6 +86,9 @@ def new_session(params: Params, base_url: str, now: int) -> Object:
     if not params.get("success_url"):
         raise bad_param("success_url", "Missing required param: success_url.", code="parameter_missing")
     total, currency = _total(params.get("line_items"))
+    kinds = params.get("allowed_payment_method_types", ["card"])
+    if "wechat_pay" in kinds and params.get("payment_method_options", {}).get("wechat_pay", {}).get("client") != "web":
+        raise bad_param("payment_method_options[wechat_pay][client]", "Missing required param: client.")
     expires_at = integer(params, "expires_at") if "expires_at" in params else now + LIFE_SECONDS_MAX
     if not LIFE_SECONDS_MIN - CLOCK_SKEW_SECONDS <= expires_at - now <= LIFE_SECONDS_MAX + CLOCK_SKEW_SECONDS:
         raise bad_param("expires_at", "The `expires_at` timestamp must be 30 minutes to 24 hours from now.")
@@ -203,6 +206,20 @@ def new_payment_method(number: str, now: int) -> Object:
     }
 
 
+def new_local_method(kind: str, now: int) -> Object:
+    """Return a payment method that is no card; what is inside its own object differs by kind and is left out."""
+    return {
+        "id": new_id("pm_"),
+        "object": "payment_method",
+        "billing_details": _no_details(),
+        "created": now,
+        "customer": None,
+        "livemode": False,
+        "metadata": {},
+        "type": kind,
+    }
+
+
 def new_customer(email: str | None, now: int) -> Object:
     return {
         "id": new_id("cus_", 14),
@@ -243,7 +260,7 @@ def payment_error(error: TestCard, charge_id: str | None, method: Object) -> Obj
         "code": error.code,
         "message": f"Your card was declined ({error.shown.lower()}).",
         "payment_method": method,
-        "payment_method_type": "card",
+        "payment_method_type": method["type"],
     }
     if error.decline_code:
         said["decline_code"] = error.decline_code

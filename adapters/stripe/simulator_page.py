@@ -1,6 +1,7 @@
 """The hosted payment page: ``GET {base}/c/pay/{session}`` for a person, ``POST`` for a form or a script.
 
-A script posts JSON ``{"card": "4242 4242 4242 4242"}``, or ``{"authenticate": true}`` for the 3-D Secure step, with
+A script posts JSON ``{"card": "4242 4242 4242 4242"}``, ``{"authenticate": true}`` for the 3-D Secure step, or
+``{"choice": "paid" | "refused" | "pending"}`` where the page is not for cards, with
 ``Accept: application/json`` and reads ``{status, message, code, payment_intent, redirect}``.
 """
 
@@ -60,6 +61,8 @@ def add_page(app: web.Application, state: State) -> None:
             if "authenticate" in fields:
                 confirmed = fields["authenticate"] in {True, "yes"}
                 outcome = state.authenticate(session_id, confirmed=confirmed)
+            elif "choice" in fields:
+                outcome = state.choose(session_id, str(fields["choice"]))
             else:
                 outcome = state.pay(session_id, str(fields.get("card", "")))
         except Refused as refused:
@@ -93,10 +96,14 @@ def _next_page(state: State, session_id: str, outcome: Outcome) -> web.Response:
 
 def _body(state: State, session: Object, *, error: str) -> str:
     amount = escape(shown_amount(session["amount_total"], session["currency"]))
-    parts = [f'<p class="what">Card payment</p><p class="amount">{amount}</p>']
+    kind = session["payment_method_types"][0]
+    title = "Card payment" if kind == "card" else escape(kind.replace("_", " ").title())
+    parts = [f'<p class="what">{title}</p><p class="amount">{amount}</p>']
     if error:
         parts.append(f'<p class="error" role="alert">{escape(error)} You can try again.</p>')
-    if session["status"] != "open":
+    if session["status"] == "complete" and session["payment_status"] == "unpaid":
+        parts.append(f"<p>Waiting for the money. Days later:</p>{_local_form('')}")
+    elif session["status"] != "open":
         parts.append(f"<p>This payment is {escape(str(session['status']))}.</p>")
     elif session["id"] in state.methods:
         parts.append(
@@ -104,8 +111,10 @@ def _body(state: State, session: Object, *, error: str) -> str:
             '<button id="confirm" name="authenticate" value="yes">Confirm</button>'
             '<button class="plain" name="authenticate" value="no">Refuse</button></form>'
         )
-    else:
+    elif kind == "card":
         parts.append(_card_form())
+    else:
+        parts.append(_local_form(kind))
     if session["cancel_url"] and session["payment_status"] != "paid":
         parts.append(f'<p><a href="{escape(session["cancel_url"], quote=True)}">Back to the shop</a></p>')
     return "".join(parts)
@@ -121,6 +130,15 @@ def _card_form() -> str:
         '<form method="post"><label for="card">Card number</label>'
         '<input id="card" name="card" inputmode="numeric" autocomplete="off" value="4242 4242 4242 4242">'
         '<button id="pay">Pay</button></form><form method="post"><h2>Test cards</h2>' + cards + "</form>"
+    )
+
+
+def _local_form(kind: str) -> str:
+    """Return the buttons of a method that is no card; without a kind those of one that is already pending."""
+    later = '<button class="plain" name="choice" value="pending">Pay later (bank or voucher)</button>' if kind else ""
+    return (
+        '<form method="post"><button id="pay" name="choice" value="paid">Pay</button>'
+        f'<button class="plain" id="decline" name="choice" value="refused">Refuse</button>{later}</form>'
     )
 
 

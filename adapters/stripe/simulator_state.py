@@ -19,6 +19,7 @@ from adapters.stripe.simulator_objects import (
     new_charge,
     new_customer,
     new_intent,
+    new_local_method,
     new_payment_method,
     new_session,
     payment_error,
@@ -32,6 +33,10 @@ ENABLED_EVENTS: Final = frozenset(
     | {"payment_intent.succeeded", "payment_intent.payment_failed"}
 )
 """The types that the webhook endpoint is configured for at Stripe; the others are only listed by /v1/events."""
+
+
+CHOICES: Final = ("paid", "refused", "pending")
+"""Of a buyer whose page is not for cards."""
 
 
 @dataclass(slots=True)
@@ -134,6 +139,44 @@ class State:
             return Outcome("requires_action", "Your bank asks you to confirm.", payment_intent=intent["id"])
         return self._succeed(session, intent, method)
 
+    def choose(self, session_id: str, choice: str) -> Outcome:
+        """Use a method that is no card: ``paid``, ``refused``, ``pending`` (gone to the bank, or a voucher was made).
+
+        Once it is pending, ``paid`` and ``refused`` are what the bank or the shop says days later.
+        Source: https://docs.stripe.com/payments/checkout/fulfill-orders#handle-payment-methods-which-delay
+        """
+        session = self.session(session_id)
+        waits = session["status"] == "complete" and session["payment_status"] == "unpaid"
+        kind = session["payment_method_types"][0]
+        if kind == "card" or choice not in CHOICES or (waits and choice == "pending"):
+            raise Refused(400, f"choose one of {', '.join(CHOICES)} on a page that is not for cards")
+        if session["status"] != "open" and not waits:
+            return self._closed(session)
+        intent = self._intent_of(session)
+        method = self.methods.pop(session_id, None) or new_local_method(kind, self.now())
+        if choice == "refused" or (self.switches.decline and not waits):
+            return self._refuse_local(session, intent, method, waits=waits)
+        if choice == "paid":
+            done = "checkout.session.async_payment_succeeded" if waits else "checkout.session.completed"
+            return self._succeed(session, intent, method, done)
+        self.methods[session_id] = method
+        intent.update(status="processing", payment_method=method["id"])
+        self.used[method["id"]] = method
+        session.update(status="complete", url=None)
+        self.emit("payment_intent.processing", intent)
+        self.emit("checkout.session.completed", session)
+        return Outcome(
+            "complete", "Waiting for your bank.", payment_intent=intent["id"], redirect=session["success_url"]
+        )
+
+    def _refuse_local(self, session: Object, intent: Object, method: Object, *, waits: bool) -> Outcome:
+        code = self.switches.decline or "payment_intent_payment_attempt_failed"
+        refused = TestCard("", "the payment was refused", code)
+        outcome = self._decline(session, intent, refused, method)
+        if waits:
+            self.emit("checkout.session.async_payment_failed", session)
+        return outcome
+
     def authenticate(self, session_id: str, *, confirmed: bool) -> Outcome:
         """End the 3-D Secure step."""
         session = self.session(session_id)
@@ -154,7 +197,9 @@ class State:
             self.emit("payment_intent.created", intent)
         return self.intents[session["payment_intent"]]
 
-    def _succeed(self, session: Object, intent: Object, method: Object) -> Outcome:
+    def _succeed(
+        self, session: Object, intent: Object, method: Object, done: str = "checkout.session.completed"
+    ) -> Outcome:
         taken = intent["amount"] + self.switches.wrong_amount
         charge = new_charge(intent, method, taken, None, self.now())
         self.charges[charge["id"]] = charge
@@ -169,7 +214,7 @@ class State:
         self._save(session, intent, method)
         self.emit("charge.succeeded", charge)
         self.emit("payment_intent.succeeded", intent)
-        self.emit("checkout.session.completed", session)
+        self.emit(done, session)
         return self._closed(session)
 
     def _save(self, session: Object, intent: Object, method: Object) -> None:

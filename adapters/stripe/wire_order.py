@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.base import PaymentOrder
+from adapters.catalogue import word_of
+from adapters.stripe.options import RAIL
 from adapters.stripe.wire import ATTEMPT_KEY, SAVED_KEY
 from adapters.stripe.wire_amounts import to_wire
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from stripe.params import PaymentIntentCreateParams
     from stripe.params.checkout import SessionCreateParams
 
+CARD: Final = "card"
 SESSION_LIFE_MIN: Final = timedelta(minutes=30)
 SESSION_LIFE_MAX: Final = timedelta(hours=24)
 CLOCK_MARGIN: Final = timedelta(minutes=1)
@@ -40,10 +43,12 @@ class SavedCard(BaseModel):
 
 def session_params(order: PaymentOrder) -> SessionCreateParams:
     """Build what is sent, without the expiry: the same order gives the same parameters. Raises NotChargeable."""
+    word = word_of(RAIL, order.method, order.country)
     ours = {ATTEMPT_KEY: order.attempt_id}
     params: SessionCreateParams = {
         "mode": "payment",
-        "allowed_payment_method_types": ["card"],  # else Stripe offers what its dashboard says, under our method "card"
+        # Else Stripe offers what its dashboard says, under a method of ours that is another one.
+        "allowed_payment_method_types": [word],
         "adaptive_pricing": {"enabled": False},  # else Stripe converts once more, and the buyer sees another price
         "client_reference_id": order.attempt_id,
         "metadata": ours,
@@ -64,7 +69,9 @@ def session_params(order: PaymentOrder) -> SessionCreateParams:
     }
     if order.email:
         params["customer_email"] = order.email
-    if order.save_method:
+    if word == "wechat_pay":
+        params["payment_method_options"] = {"wechat_pay": {"client": "web"}}  # required by the document
+    if order.save_method and order.method == CARD:
         # https://docs.stripe.com/payments/save-during-payment: the page says so, and attaches the card to a Customer.
         params["customer_creation"] = "always"
         params["payment_intent_data"]["setup_future_usage"] = "off_session"

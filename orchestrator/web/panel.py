@@ -13,6 +13,7 @@ import orjson
 import segno
 from markupsafe import Markup
 
+from adapters.catalogue import methods
 from orchestrator.clock import from_us
 from orchestrator.payments.offers import Offer, offers_of
 from orchestrator.payments.outcome import Rails
@@ -22,8 +23,6 @@ from orchestrator.web.phase import CHANGING, CHOOSING, FINAL, WAITING, Phase, ph
 from orchestrator.web.sight import Seen, Sight
 from rates.money import WALLET_USD, Asset, Money, display_asset
 
-OWN_NAMES: Final = {"pix": "Pix", "ideal": "iDEAL", "gcash": "GCash"}
-"""Names that are the same in every language."""
 NETWORKS: Final = {
     "tron": ("TRON", "TRC20"),
     "bsc": ("BNB Smart Chain", "BEP20"),
@@ -111,7 +110,8 @@ def method_name(method: str, language: Language) -> str:
         return f"{token} · {NETWORKS.get(network, (network.title(), ''))[0]}"
     if language.has(f"method.{method}"):
         return language.text(f"method.{method}")
-    return OWN_NAMES.get(method, method.replace("_", " ").title())
+    known = methods().get(method)  # a name of its own is the same in every language
+    return method.replace("_", " ").title() if known is None else known.name
 
 
 def _hint(method: str, language: Language) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 
 import pytest
 
@@ -149,39 +148,6 @@ async def test_beyond_the_rails_memory_nothing_is_sent_again_and_a_person_is_ask
         assert (await scene.payment(session) or {})["status"] == "unknown"
         await scene.captured(chosen["attempt"], "pi_1")
         assert await _credited(scene, session) > 0
-
-
-async def test_a_rail_that_asks_for_a_long_rest_is_passed_over_at_once(url: str) -> None:
-    async with opened_scene(url) as scene:
-        session = await scene.session()
-        calls = 0
-
-        async def busy(_order: PaymentOrder) -> PaymentStarted:
-            nonlocal calls
-            calls += 1
-            raise RailUnavailable("too many requests", retry_after_seconds=30)
-
-        scene.rail.answer = busy
-        chosen = await scene.select(session)
-        assert calls == 1
-        assert chosen["suggested_offer"] == offers_of(session)[1].id
-
-
-async def test_a_rail_that_asks_for_a_short_rest_is_given_it_and_asked_again(url: str) -> None:
-    async with opened_scene(url) as scene:
-        session = await scene.session()
-        calls: list[float] = []
-
-        async def busy_once(order: PaymentOrder) -> PaymentStarted:
-            calls.append(monotonic())
-            if len(calls) == 1:
-                raise RailUnavailable("too many requests", retry_after_seconds=1.2)
-            return await redirected(order)
-
-        scene.rail.answer = busy_once
-        chosen = await scene.select(session)
-        assert chosen["next_action"]["type"] == "redirect"
-        assert calls[1] - calls[0] >= 1.2
 
 
 @pytest.mark.parametrize("error", [RailUnavailable("down"), RailMisconfigured("wrong key")])
