@@ -39,7 +39,8 @@ from adapters.kit.chain.simulated_chain import (
     transfer_log,
 )
 from adapters.kit.chain.simulated_rpc import NodeKind, RpcError, SimulatedNode
-from adapters.kit.simulator import Switches, api
+from adapters.kit.chain.simulated_wallet import WalletApi
+from adapters.kit.simulator import Handler, Switches, api
 
 EVM_NODE: Final = NodeKind(
     name="evm",
@@ -104,6 +105,14 @@ class NodeSimulator:
         self.chain = SimulatedChain(int(options["chain_id"]), float(options["block_seconds"]), now)
         self.node = SimulatedNode(kind, self.chain, {token.contract: token for token in tokens})
         self.switches = NodeSwitches()
+
+    def limited(self, call: Handler) -> Handler:
+        """Answer java-tron's rate limit where it is switched on, in its HTTP API as in JSON-RPC."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return web.json_response(TRON_RATE_LIMIT) if self.switches.take("http200_error") else await call(request)
+
+        return answer
 
     # --- JSON-RPC -------------------------------------------------------------------------------------------------
 
@@ -227,15 +236,22 @@ def node_application(
     """Return one simulated node; ``settings.options`` are those of the rail account."""
     simulator = NodeSimulator(settings, kind, now)
     app = web.Application(client_max_size=4 * 1024 * 1024)
-    rpc = api(simulator.switches, simulator.rpc, lambda status: web.Response(text="busy", status=status))
+    rpc = api(simulator.switches, simulator.rpc, _busy)
     for path in ("", "/", "/jsonrpc"):
         app.router.add_post(path, rpc)
     for path in ("", "/"):
         app.router.add_get(path, simulator.page)
+    if kind.name == TRON_NODE.name:
+        wallet = WalletApi(simulator.chain, simulator.node.kind.finality_blocks, now)
+        wallet.routes(app, lambda call: api(simulator.switches, simulator.limited(call), _busy))
     app.router.add_post("/pay", simulator.pay_by_hand)
     app.router.add_get("/_control", simulator.show)
     app.router.add_post("/_control", simulator.control)
     return app
+
+
+def _busy(status: int) -> web.Response:
+    return web.Response(text="busy", status=status)
 
 
 def _json(body: Any, status: int = 200) -> web.Response:
