@@ -6,7 +6,7 @@ connection) run the same one. It locks in one order, lets every unit decide, the
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import orjson
@@ -74,8 +74,13 @@ def _lost(claims: Sequence[Claim | None]) -> Generator[Statement, list[Row], set
 
 
 def _all_locks(units: Sequence[Unit]) -> set[Lock]:
-    locks = {lock for unit in units for lock in unit.locks}
+    locks = {lock for unit in units for lock in _settled(unit.locks)}
     locks.update(row_lock("unit_key", unit.merchant_id, unit.mode, unit.key) for unit in units if unit.key is not None)
+    return locks
+
+
+def _settled(locks: Sequence[Lock] | Callable[[], Sequence[Lock]]) -> Sequence[Lock]:
+    assert not callable(locks), "the writer settles them when it takes a unit"
     return locks
 
 

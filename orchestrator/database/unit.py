@@ -129,7 +129,8 @@ class Unit:
     merchant_id: str
     mode: str
     key: str | None
-    locks: Sequence[Lock]
+    locks: Sequence[Lock] | Callable[[], Sequence[Lock]]
+    """A function is asked on the event loop when the flush takes the unit: until then the unit may grow."""
     decide: Decide
 
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -134,7 +134,7 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), FLUSH_UNITS_MAX))]
+            batch = [_taken(self._queue.popleft()) for _ in range(min(len(self._queue), FLUSH_UNITS_MAX))]
             try:
                 results = await self._flush(batch)
             except Exception as error:  # noqa: BLE001  # the loop must live on; every caller gets the error
@@ -204,6 +204,12 @@ class Writer:
             _UNITS_BY_WORD[word].inc(count)
         for wake in self.after_commit:
             wake()
+
+
+def _taken(waiting: _Waiting) -> _Waiting:
+    """Settle what a unit locks: its flush begins."""
+    locks = waiting.unit.locks
+    return waiting._replace(unit=replace(waiting.unit, locks=locks())) if callable(locks) else waiting
 
 
 def _word(result: Result) -> str:

@@ -10,7 +10,7 @@ the same. One that was captured or voided before changes nothing: the event is c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -50,12 +50,12 @@ class Rated:
 
 
 class UsageBatch:
-    """The events of one request, and the rows that they need."""
+    """The events of one unit, and the rows that they need."""
 
-    def __init__(self, merchant_id: str, mode: str, events: Sequence[Rated], now_us: int) -> None:
+    def __init__(self, merchant_id: str, mode: str, events: Iterable[Rated], now_us: int) -> None:
         self.merchant_id = merchant_id
         self.mode = mode
-        self.events = events
+        self.events = list(events)
         self.day = now_us // DAY_US
 
     def locks(self) -> list[Lock]:

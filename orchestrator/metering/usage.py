@@ -1,7 +1,7 @@
 """Taking usage: rated before the unit, charged in it, answered after its commit.
 
-Every request is one unit: event rows, rating remainder, charges, roll-ups and the producer's watermark are written together
-or not at all, so sending a request again is always safe and needs no Idempotency-Key.
+Every request is in one unit (small ones share it, see ``together``): event rows, rating remainder, charges, roll-ups and the
+producer's watermark are written together or not at all, so sending a request again is always safe and needs no Idempotency-Key.
 
 What happens once, and by what:
 
@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from orchestrator.clock import Clock
-from orchestrator.database.unit import Unit
 from orchestrator.database.writer import OutcomeUnclear, Writer
 from orchestrator.errors import Busy
-from orchestrator.metering.charging import DayTurned, Rated, UsageBatch
+from orchestrator.metering.charging import DayTurned, Rated
 from orchestrator.metering.price_book import Book, PriceBook
 from orchestrator.metering.rating import PriceMissing, cost_of_amount
+from orchestrator.metering.together import Together
 from orchestrator.metering.usage_input import EVENTS_MAX, UsageInput
 
 FUTURE_US_MAX: Final = 5 * 60 * 1_000_000
@@ -56,7 +56,7 @@ class Metering:
     """Takes usage events."""
 
     def __init__(self, writer: Writer, prices: PriceBook, clock: Clock) -> None:
-        self._writer = writer
+        self._together = Together(writer, clock)
         self._prices = prices
         self._clock = clock
         self._in_flight = 0
@@ -86,12 +86,10 @@ class Metering:
             book = await self._prices.book(merchant_id, mode, fresh=True)
             rated = [_rated(book, event, now_us) for event in events]
         for _ in range(TRIES_MAX):
-            batch = UsageBatch(merchant_id, mode, rated, self._clock.now_us())
             try:
-                applied = await self._writer.submit(Unit(merchant_id, mode, None, batch.locks(), batch.decide))
+                return dict(await self._together.charge(merchant_id, mode, rated))
             except (DayTurned, OutcomeUnclear):
                 continue  # the rows themselves make it once
-            return dict(applied.answer)
         raise Busy("usage_not_taken", "the database does not say whether it stored this: send the same again")
 
 

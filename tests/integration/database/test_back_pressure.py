@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.database import writer as writer_module
+from orchestrator.metering import together
 from tests.integration.metering.desk import Desk, opened_desk
 
 CALLERS = 80
@@ -35,6 +36,7 @@ async def test_a_full_queue_is_429_with_retry_after_and_nothing_is_lost_or_doubl
         wallet = await desk.wallet(cents=500)
         monkeypatch.setattr(writer_module, "QUEUE_UNITS_MAX", QUEUE)
         monkeypatch.setattr(writer_module, "FLUSH_UNITS_MAX", 2)
+        monkeypatch.setattr(together, "ALONE_EVENTS", 0)  # each request is a unit: shared, they would all fit
         seen: Counter[int] = Counter()
         events = [desk.event(wallet) for _ in range(CALLERS)]
         said = await asyncio.gather(*(_until_taken(desk, event, seen) for event in events))
