@@ -58,6 +58,7 @@ from orchestrator.routing.costs import FeeLine, FeeTables
 from orchestrator.routing.desk import RoutingDesk
 from orchestrator.routing.health import HealthBoard
 from orchestrator.routing.load import load_ruleset
+from orchestrator.routing.overlay import OverlayBook
 from orchestrator.routing.ranking import Knowledge
 from orchestrator.routing.ruleset import Ruleset
 from orchestrator.routing.versions import Versions
@@ -241,6 +242,7 @@ def _assemble(
     supports = supports_of(rails.values())
     routing = RoutingDesk(loaded.ruleset, loaded.catalogue, supports, board, pricer.mid, clock)
     routing.knowledge = Knowledge(fee_tables(settings))
+    routing.overlays = OverlayBook(writer, reads)
     screening = _screening(settings)
     block = settings.checkout
     policy = CheckoutPolicy(block.session_ttl_s, block.session_ttl_min_s, block.session_ttl_max_s)

@@ -13,6 +13,7 @@ from orchestrator.api.fields import Body, Listed, Page, Shown
 from orchestrator.clock import rfc3339
 from orchestrator.database.unit import Row
 from orchestrator.errors import Invalid
+from orchestrator.routing.overlay import overlay_shown
 from orchestrator.routing.reading import Source
 from orchestrator.routing.rollout import Guards
 from orchestrator.routing.schema import difference, moved_rules
@@ -210,7 +211,46 @@ def change_shown(row: Row) -> dict[str, Any]:
     }
 
 
+class OverlayRules(Body):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"rules": [{"id": "tokens-first", "order": ["usdt"]}], "author": "shop"}]}
+    )
+
+    rules: list[dict[str, Any]] = Field(max_length=200, description="See docs/routing.md; [] takes them away.")
+    author: str = AUTHOR
+
+
+class OverlayShown(Shown):
+    number: int = Field(description="0: there are none.")
+    hash: str | None
+    rules: list[dict[str, Any]]
+    author: str | None
+    created_at: str | None
+    may: list[str] = Field(description="What the platform allows: order, drop, add.")
+
+
+async def put_overlay(context: Context[Services], body: OverlayRules) -> Answer:
+    desk = context.services.routing
+    assert desk.overlays is not None
+    row = await desk.overlays.write(
+        context.merchant_id, context.mode, {"rules": body.rules}, desk.ruleset, desk.catalogue, body.author
+    )
+    return Answer({**overlay_shown(row), "may": list(desk.ruleset.overlays.may)})
+
+
+async def get_overlay(context: Context[Services]) -> Answer:
+    desk = context.services.routing
+    assert desk.overlays is not None
+    row = await desk.overlays.newest(context.merchant_id, context.mode)
+    nothing: dict[str, Any] = {"number": 0, "hash": None, "rules": [], "author": None, "created_at": None}
+    return Answer({**(nothing if row is None else overlay_shown(row)), "may": list(desk.ruleset.overlays.may)})
+
+
 ENDPOINTS = (
+    Endpoint("GET", "/v1/routing/overlay", get_overlay, summary="Your own rules, which refine the platform's",
+             tag="Routing", answer=OverlayShown),
+    Endpoint("POST", "/v1/routing/overlay", put_overlay, summary="Bring your own rules into force", tag="Routing",
+             body=OverlayRules, answer=OverlayShown),
     Endpoint("GET", "/v1/routing/rules", get_rules, summary="What rules are in force, and what is on trial", tag="Routing",
              scopes=(PLATFORM,), answer=StateShown),
     Endpoint("POST", "/v1/routing/rules", apply_rules, summary="Bring rules into force, or put them on trial",

@@ -83,6 +83,8 @@ class RuleControl:
             self.watched.digest = _digest(self.watched.path)
         state = await self.versions.begin(ruleset, By("file", f"read from {file} at start"))
         await self._follow(state)
+        if self.desk.overlays is not None:
+            await self.desk.overlays.refresh(self.desk.ruleset)
 
     async def run_once(self) -> bool:
         """One round: look at the file, then at the database. Returns True where another ruleset came into force."""
@@ -96,6 +98,8 @@ class RuleControl:
         state = await self.versions.state()
         if state is not None:
             await self._follow(state)
+        if self.desk.overlays is not None:
+            await self.desk.overlays.refresh(self.desk.ruleset)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from adapters.base import Capability
 from orchestrator.routing.catalogue import Catalogue
 from orchestrator.routing.eligibility import OptionOutcome
 from orchestrator.routing.facts import RoutingFacts
+from orchestrator.routing.overlay import Applied
 from orchestrator.routing.ranking import Ranked
 from orchestrator.routing.rules import DEFAULTS_ID
 from orchestrator.routing.ruleset import OnDecline
@@ -85,6 +86,8 @@ class Decision:
     catalogue: Catalogue
     ranked: Ranked | None = None
     """Why the offers are in this order, where the rule asked for a rank."""
+    overlay: Applied | None = None
+    """What the merchant's own rules did to it."""
     written: Mapping[str, orjson.Fragment] | None = field(default=None, compare=False, repr=False)
     """What ``to_json`` stores besides the facts, where it is at hand."""
 
@@ -95,7 +98,7 @@ class Decision:
             written = {name: orjson.Fragment(orjson.dumps(part)) for name, part in self._besides_facts().items()}
         return Decision(
             self.offers, self.source, self.matched_rule, self.rule_outcomes, self.choice_outcomes,
-            self.option_outcomes, self.rates, self.ruleset_hash, facts, self.catalogue, self.ranked, written,
+            self.option_outcomes, self.rates, self.ruleset_hash, facts, self.catalogue, self.ranked, self.overlay, written,
         )  # fmt: skip
 
     def to_json(self) -> str:
@@ -128,6 +131,7 @@ class Decision:
             ],
             "rates": {currency: None if rate is None else str(rate) for currency, rate in self.rates.items()},
             **({} if self.ranked is None else {"ranked": self.ranked.to_json()}),
+            **({} if self.overlay is None else {"overlay": self.overlay.to_json()}),
         }
 
 

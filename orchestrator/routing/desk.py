@@ -16,6 +16,7 @@ from orchestrator.routing.decision import Decision
 from orchestrator.routing.eligibility import Rates, Table, table_for
 from orchestrator.routing.facts import RoutingFacts
 from orchestrator.routing.health import HealthBoard, HealthState
+from orchestrator.routing.overlay import OverlayBook
 from orchestrator.routing.ranking import Knowledge
 from orchestrator.routing.rollout import in_canary
 from orchestrator.routing.ruleset import Ruleset
@@ -63,6 +64,8 @@ class RoutingDesk:
     clock: Clock
     knowledge: Knowledge | None = None
     """What ``rank: cost`` and ``rank: success`` go by; a worker brings it up to date."""
+    overlays: OverlayBook | None = None
+    """What merchants have rules of their own."""
     trial: Trial | None = None
     shadowed: deque[Decision] = field(default_factory=lambda: deque(maxlen=SHADOW_MAX), init=False, repr=False)
     """Decisions that a draft in the shadow has not been asked about yet; the oldest go first."""
@@ -95,10 +98,18 @@ class RoutingDesk:
         def rates(currency: str) -> Fraction | None:
             return self.mid(currency, now)
 
+        overlay = None if self.overlays is None else self.overlays.of(facts.merchant, facts.mode.value)
         varies = ruleset.varies or HealthState.PROBING in health.values()
-        if varies:  # by customer, by the minute, or by anything that a session has
+        if varies or overlay is not None:  # by customer, by the minute, or by anything that a session has
             return engine.decide(
-                facts, ruleset, catalogue, rates=rates, health=health, supports=self.supports, knowledge=self.knowledge
+                facts,
+                ruleset,
+                catalogue,
+                rates=rates,
+                health=health,
+                supports=self.supports,
+                knowledge=self.knowledge,
+                overlay=overlay,
             )
         table = table_for(facts, catalogue, self.supports)
         matched, outcomes = ruleset.try_rules(facts, table.method_words)

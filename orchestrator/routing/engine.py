@@ -28,6 +28,7 @@ from orchestrator.routing.eligibility import (
     table_for,
 )
 from orchestrator.routing.facts import RoutingFacts, token_word
+from orchestrator.routing.overlay import Applied, Overlay, OverlayRule
 from orchestrator.routing.ranking import By, Candidate, Knowledge, Ranked, rank
 from orchestrator.routing.ruleset import Offer, OnDecline, RailChoice, Ruleset, Target
 from orchestrator.routing.split import draw
@@ -42,6 +43,7 @@ def decide(
     health: Health,
     supports: Supports,
     knowledge: Knowledge | None = None,
+    overlay: Overlay | None = None,
 ) -> Decision:
     """Decide what a session is offered. No I/O; ``rates`` and ``health`` are asked, never kept.
 
@@ -50,7 +52,16 @@ def decide(
     table = table_for(facts, catalogue, supports)
     matched, outcomes = ruleset.try_rules(facts, table.method_words)
     return decide_by(
-        facts, ruleset, catalogue, table, matched, outcomes, rates=rates, health=health, knowledge=knowledge
+        facts,
+        ruleset,
+        catalogue,
+        table,
+        matched,
+        outcomes,
+        rates=rates,
+        health=health,
+        knowledge=knowledge,
+        overlay=overlay,
     )
 
 
@@ -65,6 +76,7 @@ def decide_by(
     rates: Rates,
     health: Health,
     knowledge: Knowledge | None = None,
+    overlay: Overlay | None = None,
 ) -> Decision:
     """Decide, once the static table is looked up and the rules were tried.
 
@@ -87,6 +99,10 @@ def decide_by(
         elif not offers:
             source = Source.DEFAULTS_AFTER_RULE
             offers = chooser.offers(ruleset.defaults, source, rule.id)
+    own = None if overlay is None else overlay.rule_for(facts, table.method_words)
+    applied: Applied | None = None
+    if overlay is not None and own is not None:
+        offers, applied = _refined(offers, own, overlay, ruleset, chooser, catalogue)
     return Decision(
         offers=tuple(offers),
         source=source,
@@ -99,7 +115,36 @@ def decide_by(
         facts=facts,
         catalogue=catalogue,
         ranked=ranked,
+        overlay=applied,
     )
+
+
+def _refined(
+    offers: list[Choice], rule: OverlayRule, overlay: Overlay, ruleset: Ruleset, chooser: _Chooser, catalogue: Catalogue
+) -> tuple[list[Choice], Applied]:
+    """Let a merchant's rule drop, order and add, as far as the platform's limits allow it."""
+    limits = ruleset.overlays
+    drop = {method for word in rule.drop for method in catalogue.expand(word)} if "drop" in limits.may else set()
+    kept = [offer for offer in offers if offer.method not in drop]
+    added: list[Choice] = []
+    if "add" in limits.may:
+        there = {offer.method for offer in kept}
+        written = tuple(
+            Offer(word, None, None, OnDecline())
+            for word in rule.add
+            if limits.methods is None or word in limits.methods
+        )
+        more = chooser.offers(written, Source.RULE, f"{rule.id} (merchant)")
+        added = [offer for offer in more if offer.method not in there]
+    if offers and not kept and not added:
+        return offers, Applied(overlay.hash, rule.id, (), (), reordered=False, refused="it would leave no offer")
+    refined = [*kept, *added]
+    if "order" in limits.may and rule.order:
+        places = {method: n for n, word in enumerate(rule.order) for method in catalogue.expand(word)}
+        refined.sort(key=lambda offer: places.get(offer.method, len(rule.order)))
+    dropped = tuple(offer.method for offer in offers if offer.method in drop)
+    moved = [offer.method for offer in refined if offer in kept] != [offer.method for offer in kept]
+    return refined, Applied(overlay.hash, rule.id, dropped, tuple(offer.method for offer in added), reordered=moved)
 
 
 NOTHING_KNOWN: Final = Knowledge(FeeTables({}))

@@ -73,6 +73,7 @@ def explain(stored: str, ruleset: Ruleset | None) -> dict[str, Any]:
         "offers": [{**offer, "picked_by": _PICKED_TEXT[PickedBy(offer["picked_by"])]} for offer in decision["offers"]],
         "rates": decision["rates"],
         "ranked": decision.get("ranked"),
+        "overlay": decision.get("overlay"),
     }
 
 
