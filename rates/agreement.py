@@ -18,6 +18,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 
+from rates.calendar import fixings_missed
 from rates.errors import NoRate, SourcesDisagree, StaleRate, TooFewSources
 from rates.policy import MarketPolicy
 from rates.sources.port import SourceRate
@@ -127,11 +128,22 @@ def _fresh(
                 f"stale: as of {one.rate.as_of:%Y-%m-%d %H:%M}, more than {age_max.days} days before {clock:%Y-%m-%d}"
             )
             dropped.append((one.rate.source, stale))
+        elif live and (missed := _missed(one, clock, policy)) is not None:
+            dropped.append((one.rate.source, f"stale: {missed} fixings since {one.rate.as_of:%Y-%m-%d} are missing"))
         elif live and one.rate.as_of - clock > policy.clock_skew_max:
             dropped.append((one.rate.source, f"from the future: as of {one.rate.as_of:%Y-%m-%d %H:%M}"))
         else:
             fresh.append(one)
     return fresh, dropped
+
+
+def _missed(one: Candidate, clock: datetime, policy: MarketPolicy) -> int | None:
+    """Return how many fixings are missing, where they are too many."""
+    most = policy.sources[one.rate.source].fixings_missed_max
+    if most is None:
+        return None
+    missed = fixings_missed(one.rate.as_of, clock)
+    return missed if missed > most else None
 
 
 def _may_price(one: Candidate, clock: datetime, policy: MarketPolicy) -> bool:

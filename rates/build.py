@@ -13,7 +13,7 @@ from rates.sources.fixed import FixedSource
 from rates.sources.hmrc import HmrcSource
 from rates.sources.port import RateSource, is_code
 
-FIELDS: Final = frozenset({"sources", "minimum_sources", "live_age_days_max"})
+FIELDS: Final = frozenset({"sources", "minimum_sources", "live_age_days_max", "marked"})
 OWN_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "ecb": frozenset(),
     "hmrc": frozenset(),

@@ -171,7 +171,9 @@ class Market:
         missing: list[tuple[str, str]] = []
         for name, held in self._held.items():
             found = candidate_of(name, held.table, base, quote)
-            if found is not None:
+            if found is not None and not self._policy.may_quote(name, base, quote):
+                missing.append((name, "is not among the sources that may quote this currency"))
+            elif found is not None:
                 candidates.append(found)
             elif held.table:
                 missing.append((name, "does not have it"))

@@ -30,6 +30,8 @@ class SourcePolicy:
     deviation_bps_by_currency: Mapping[str, int] = field(default_factory=dict)
     origin: str | None = None
     """Who measured it, where that is not the source itself: two sources of one origin count once."""
+    fixings_missed_max: int | None = None
+    """Live: of how many working days of the ECB the rate may be missing, holidays and weekends not counted."""
     live_age_max: timedelta | None = None
     """Live: how old a price of this source may be, where the market's own ``live_age_max`` does not fit."""
 
@@ -42,7 +44,8 @@ DEFAULT_SOURCES: Final[Mapping[str, SourcePolicy]] = {
     # Easter: nothing from Thursday 16:00 to Tuesday 16:00, so a working week must not be stale on its last day. Within six
     # days the ECB's USD crosses moved 711 bps or less in 99.9 % of cases per currency, 2021 to October 2026, without
     # TRY and RUB.
-    "ecb": SourcePolicy(age_max=timedelta(days=6), deviation_bps=750),
+    # Three fixings missed: the source is broken, whatever the calendar says.
+    "ecb": SourcePolicy(age_max=timedelta(days=6), deviation_bps=750, fixings_missed_max=3),
     # Observed up to 44 days before the last day that the table applies to. ECB against the HMRC table of the same
     # month, each day from January 2021 to October 2026, 29 currencies in USD: at most 1534 bps (HUF, 7 March 2022); 813 for BRL on
     # 30 October 2026; only TRY was further away, on 48 of 1494 days, and was right to be refused then.
@@ -52,6 +55,16 @@ DEFAULT_SOURCES: Final[Mapping[str, SourcePolicy]] = {
     # A person looks at it at least once a year.
     "fixed": SourcePolicy(age_max=timedelta(days=366), deviation_bps=100, live_age_max=timedelta(days=366)),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A currency with several rates, or held at a peg that may break: a person says who may quote it."""
+
+    kind: str
+    """dual | peg"""
+    sources: frozenset[str]
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +79,16 @@ class MarketPolicy:
     30 October 2026 the newest table was 8 % beside the market for BRL."""
     live_age_max_by_currency: Mapping[str, timedelta] = field(default_factory=dict)
     """Where nothing but a monthly table exists and somebody takes that risk (with a spread that pays for it)."""
+    marked: Mapping[str, Mark] = field(default_factory=dict)
+    """Currencies whose official rate is not what they cost: nobody quotes them but the sources that are named."""
     clock_skew_max: timedelta = timedelta(minutes=5)
     """Live: a rate from further in the future is not believed."""
     embedded_behind_max: timedelta = timedelta(days=62)
     """Sandbox: a currency whose last embedded date is further behind the newest one is dead (BGN, TRL), not quoted."""
+
+    def may_quote(self, source: str, base: str, quote: str) -> bool:
+        """Say whether a source's word counts for a pair: for a marked currency only who is named for it."""
+        return all(source in mark.sources for code in (base, quote) if (mark := self.marked.get(code)) is not None)
 
     def needed(self, base: str, quote: str) -> int:
         """Return how many independent sources this pair needs: the stricter of its two currencies."""
@@ -101,11 +120,25 @@ class MarketPolicy:
             sources_min=default,
             sources_min_by_currency=by_currency,
             live_age_max=live_age,
+            marked={
+                _code(k, "marked"): _mark(f"marked.{k}", v, sources)
+                for k, v in _mapping(config.get("marked", {}), "marked").items()
+            },
             live_age_max_by_currency={
                 _code(k, "live_age_days_max"): timedelta(days=_whole(v, f"live_age_days_max.{k}", 1))
                 for k, v in ages.items()
             },
         )
+
+
+def _mark(where: str, value: object, sources: Mapping[str, SourcePolicy]) -> Mark:
+    entry = _mapping(value, where)
+    kind, named, why = entry.get("kind"), entry.get("sources", []), entry.get("why")
+    if set(entry) - {"kind", "sources", "why"} or kind not in ("dual", "peg") or not isinstance(why, str) or not why:
+        raise BadRateConfig(f"rates.{where}: kind (dual or peg), sources and why are expected")
+    if not isinstance(named, list) or any(name not in sources for name in named):
+        raise BadRateConfig(f"rates.{where}.sources: a list of sources such as [fixed] is expected")
+    return Mark(str(kind), frozenset(named), why)
 
 
 def _source(where: str, entry: Mapping[str, Any], default: SourcePolicy | None) -> SourcePolicy:
@@ -124,6 +157,7 @@ def _source(where: str, entry: Mapping[str, Any], default: SourcePolicy | None) 
             _code(k, where): _whole(v, f"{where}.deviation_bps_by_currency.{k}", 0) for k, v in by_currency.items()
         },
         origin=origin,
+        fixings_missed_max=base.fixings_missed_max,
         live_age_max=base.live_age_max,
     )
 
