@@ -30,7 +30,7 @@ from orchestrator.events.targets import TargetPolicy
 from orchestrator.workers.delivery import DeliveryWorker
 from tests.support.postgres import start_postgres
 
-EVENTS = 10_000
+EVENTS = 5_000
 AT_ONCE = 500
 GOAL = 1000.0
 LONGEST_S = 120

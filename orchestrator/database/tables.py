@@ -1133,6 +1133,8 @@ class Delivery(SQLModel, table=True):
     __table_args__ = _args(
         Index("delivery_due", "next_try_us", sqlite_where=text("status = 'waiting'"),
               postgresql_where=text("status = 'waiting'")),
+        Index("delivery_busy", "endpoint_id", "next_try_us", "sequence", sqlite_where=text("status = 'waiting'"),
+              postgresql_where=text("status = 'waiting'")),
         Index("delivery_waiting", "merchant_id", "endpoint_id", "sequence", sqlite_where=text("status = 'waiting'"),
               postgresql_where=text("status = 'waiting'")),
     )  # fmt: skip

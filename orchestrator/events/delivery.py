@@ -45,7 +45,7 @@ class DeliveryPolicy:
     jitter_permille: int = 100
     timeout_s: float = 10.0
     lease_s: float = 30.0
-    per_endpoint: int = 8
+    per_endpoint: int = 64
     total: int = 256
     poll_s: float = 0.5
     stop_grace_s: float = 3.0
@@ -182,7 +182,9 @@ async def due(
     )
     if without:
         query = query.where(_delivery.c.endpoint_id.not_in(list(without)))
-    if only is not None:
+    if only is not None and len(only) == 1:
+        query = query.where(_delivery.c.endpoint_id == next(iter(only)))
+    elif only is not None:
         query = query.where(_delivery.c.endpoint_id.in_(list(only)))
     return [Due(**row) for row in await reads.all(query)]
 

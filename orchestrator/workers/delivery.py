@@ -20,74 +20,23 @@ from orchestrator.events.delivery import DeliveryPolicy, Due, Job
 from orchestrator.events.outcome import record
 from orchestrator.events.sender import Sender
 from orchestrator.events.targets import TargetPolicy
+from orchestrator.workers.slots import Slots
 from orchestrator.workers.supervisor import beat, pause
 
 ROUND_S_MIN: Final = 0.02
 """A busy writer commits hundreds of times a second; looking for events so often would cost more than it brings."""
 BUSY_ROUND_S_MIN: Final = 0.003
-PROVEN_KEPT_MAX: Final = 5000
+BUSY_ENDPOINTS_MAX: Final = 32
+"""Endpoints that are asked for one by one; beyond that the look at all of them does."""
+LOOK_S: Final = 0.25
+LOOK_SHARE: Final = 5
+"""The look at all that is due passes over whatever waits for an endpoint that hangs, however much that is: it is taken
+seldom, and more seldom the longer it takes. Endpoints that answer are asked for one by one meanwhile."""
 
 _log = structlog.get_logger("delivery")
 _attempts = Counter("crossrail_delivery_attempts", "Attempts to deliver an event, by what came of it", ["result"])
 _seconds = Histogram("crossrail_delivery_seconds", "From the event's commit to its delivery",
                      buckets=(0.02, 0.05, 0.1, 0.25, 1, 5, 30, 300, 3600, 86_400))  # fmt: skip
-
-
-class Slots:
-    """How many requests may be under way: in all, per endpoint, and for endpoints that did not answer last time.
-
-    An endpoint that hangs holds each of its slots for the whole time-out. So one that has not proven itself since we
-    started, or failed last time, gets a single slot until it answers, and all such endpoints together get half: those
-    that answer always find room.
-    """
-
-    def __init__(self, per_endpoint: int, total: int) -> None:
-        self._per_endpoint = per_endpoint
-        self._total = total
-        self._doubtful_total = max(1, total // 2)
-        self._busy: dict[str, int] = {}
-        self._proven: dict[str, None] = {}
-
-    def free_total(self) -> int:
-        return self._total - sum(self._busy.values())
-
-    def free(self, endpoint_id: str) -> int:
-        busy = self._busy.get(endpoint_id, 0)
-        if endpoint_id in self._proven:
-            free = self._per_endpoint - busy
-        else:
-            free = 0 if self._doubtful_busy() >= self._doubtful_total else 1 - busy
-        return max(0, min(free, self.free_total()))
-
-    def full(self) -> set[str]:
-        """Return the endpoints that have all that each may have."""
-        return {
-            endpoint_id
-            for endpoint_id, busy in self._busy.items()
-            if busy >= (self._per_endpoint if endpoint_id in self._proven else 1)
-        }
-
-    def only(self) -> set[str] | None:
-        """Return the endpoints that alone may get something now; None: any."""
-        return {*self._proven} if self._doubtful_busy() >= self._doubtful_total else None
-
-    def take(self, endpoint_id: str) -> None:
-        self._busy[endpoint_id] = self._busy.get(endpoint_id, 0) + 1
-
-    def give_back(self, endpoint_id: str) -> None:
-        self._busy[endpoint_id] -= 1
-        if not self._busy[endpoint_id]:
-            del self._busy[endpoint_id]
-
-    def answered(self, endpoint_id: str, delivered: bool) -> None:
-        self._proven.pop(endpoint_id, None)
-        if delivered:
-            self._proven[endpoint_id] = None
-            if len(self._proven) > PROVEN_KEPT_MAX:
-                del self._proven[next(iter(self._proven))]
-
-    def _doubtful_busy(self) -> int:
-        return sum(count for endpoint_id, count in self._busy.items() if endpoint_id not in self._proven)
 
 
 class DeliveryWorker:
@@ -106,6 +55,9 @@ class DeliveryWorker:
         self._slots = Slots(policy.per_endpoint, policy.total)
         self._wake = asyncio.Event()
         self._trouble = False
+        self._busy: set[str] = set()
+        """Endpoints that may have more waiting."""
+        self._next_look_s = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         self._slots = Slots(self._policy.per_endpoint, self._policy.total)
@@ -148,17 +100,12 @@ class DeliveryWorker:
     async def _fan_out(self) -> None:
         backlogs = await delivery.backlogs(self._reads)
         await self._submit([delivery.fan_out(backlog) for backlog in backlogs])
+        self._busy.update(backlog.endpoint_id for backlog in backlogs)
 
     async def _claim(self) -> list[tuple[Job, Row]]:
         """Take what is due, as far as there are slots, and read its events."""
-        free = self._slots.free_total()
-        if not free:
-            return []
         wanted: dict[str, list[Due]] = {}
-        waiting = await delivery.due(
-            self._reads, self._clock.now_us(), without=self._slots.full(), only=self._slots.only(), limit=free
-        )
-        for one in waiting:
+        for one in await self._due():
             if self._slots.free(one.endpoint_id):
                 self._slots.take(one.endpoint_id)
                 wanted.setdefault(one.endpoint_id, []).append(one)
@@ -172,6 +119,31 @@ class DeliveryWorker:
                 self._slots.give_back(mine[0].endpoint_id)
         events = await delivery.events_of(self._reads, jobs)
         return [(job, events[job.merchant_id, job.mode, job.sequence]) for job in jobs]
+
+    async def _due(self) -> list[Due]:
+        """Return what may be sent now: to endpoints that are busy, or (now and then) to any."""
+        found: list[Due] = []
+        now_us, clock = self._clock.now_us(), asyncio.get_running_loop()
+        if not self._slots.free_total():
+            return found
+        if clock.time() >= self._next_look_s or len(self._busy) > BUSY_ENDPOINTS_MAX:
+            began = clock.time()
+            found = await delivery.due(
+                self._reads, now_us, without=self._slots.full(), only=self._slots.only(),
+                limit=self._slots.free_total(),
+            )  # fmt: skip
+            took = clock.time() - began
+            self._next_look_s = clock.time() + max(min(LOOK_S, self._policy.poll_s), LOOK_SHARE * took)
+            self._busy.update(one.endpoint_id for one in found)
+            return found
+        for endpoint_id in [*self._busy]:
+            free = self._slots.free(endpoint_id)
+            if free:
+                mine = await delivery.due(self._reads, now_us, without=(), only=(endpoint_id,), limit=free)
+                found += mine
+                if len(mine) < free:
+                    self._busy.discard(endpoint_id)
+        return found
 
     async def _submit(self, units: Sequence[Unit]) -> list[Applied | None]:
         """Write units together; one that was refused is logged and tried again in a later round."""
@@ -196,6 +168,8 @@ class DeliveryWorker:
             [recorded] = await self._submit([record(job, outcome, self._policy, jitter)])
         finally:
             self._slots.give_back(job.endpoint_id)
+            if self._slots.proven(job.endpoint_id):
+                self._busy.add(job.endpoint_id)
             self._wake.set()
         # Not recorded: the lease runs out and the event is sent again under its id.
         result = "unrecorded" if recorded is None else str(recorded.answer["status"])

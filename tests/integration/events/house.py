@@ -25,7 +25,7 @@ from orchestrator.workers.delivery import DeliveryWorker
 
 MERCHANT = "mer_1"
 SANDBOX = TargetPolicy(allow_private=True)
-QUICK = DeliveryPolicy(time_scale=0.01, timeout_s=0.4, lease_s=1.5, poll_s=0.05, stop_grace_s=0.2)
+QUICK = DeliveryPolicy(per_endpoint=8, time_scale=0.01, timeout_s=0.4, lease_s=1.5, poll_s=0.05, stop_grace_s=0.2)
 """The first retry after 50 ms, the second after 3 s."""
 
 

@@ -611,6 +611,13 @@ def upgrade() -> None:
 
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.create_index(
+            "delivery_busy",
+            ["endpoint_id", "next_try_us", "sequence"],
+            unique=False,
+            sqlite_where=sa.text("status = 'waiting'"),
+            postgresql_where=sa.text("status = 'waiting'"),
+        )
+        batch_op.create_index(
             "delivery_waiting",
             ["merchant_id", "endpoint_id", "sequence"],
             unique=False,
