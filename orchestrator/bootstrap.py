@@ -68,6 +68,7 @@ from orchestrator.signer.client import SignerClient
 from orchestrator.sweeps.machine import ChainMachine
 from orchestrator.sweeps.networks import SendingNetwork
 from orchestrator.sweeps.opening import BadNetwork, sending_networks
+from orchestrator.sweeps.refunds import ChainRefunds
 from orchestrator.sweeps.sweeps import Sweeps
 from rates.spread import SpreadTable
 
@@ -297,6 +298,7 @@ def _assemble(
         sweeps=sweeps,
         topups=Topups(writer, reads, rails, sweeps.machine, pricer, clock),
         topup_watch=TopupWatch(writer, reads),
+        chain_refunds=ChainRefunds(sweeps.machine, settings.sweeps.refund_cool_off_h),
     )
 
 

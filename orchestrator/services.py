@@ -39,6 +39,7 @@ from orchestrator.routing.control import RuleControl
 from orchestrator.routing.desk import RoutingDesk
 from orchestrator.routing.health import HealthBoard
 from orchestrator.settings import Settings
+from orchestrator.sweeps.refunds import ChainRefunds
 from orchestrator.sweeps.sweeps import Sweeps
 
 
@@ -93,3 +94,4 @@ class Services:
     sweeps: Sweeps
     topups: Topups
     topup_watch: TopupWatch
+    chain_refunds: ChainRefunds

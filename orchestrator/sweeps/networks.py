@@ -25,6 +25,8 @@ class SendingNetwork:
     tokens: Mapping[bytes, ChainToken]
     """By contract."""
     show_address: Callable[[bytes], str]
+    read_address: Callable[[str], bytes]
+    """Raises ValueError."""
     derive_address: Callable[[int], bytes]
     operating: bytes
     """Our wallet that pays fees for others, pays refunds and settles x402."""

@@ -42,7 +42,7 @@ def _of_chain(
         mode = adapter.account.mode.value
         yield SendingNetwork(
             name=f"{mode}:{chain}", chain=chain, mode=mode, family=adapter.family, sender=adapter.sender,
-            tokens={token.contract: token for token in adapter.tokens}, show_address=adapter.show_address,
+            tokens={token.contract: token for token in adapter.tokens}, show_address=adapter.show_address, read_address=adapter.read_address,
             derive_address=adapter.derive_address, operating=adapter.operating_address, treasury=treasury,
             coin_code=wanted.coin, coin_usd=wanted.coin_usd,
         )  # fmt: skip

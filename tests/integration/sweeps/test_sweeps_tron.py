@@ -100,7 +100,7 @@ async def tron_scene(url: str) -> AsyncIterator[TronScene]:
         rail: Any = bench.rail
         network = SendingNetwork(
             name=NETWORK, chain=CHAIN, mode="test", family="tron", sender=rail.sender,
-            tokens={token.contract: token for token in rail.tokens}, show_address=rail.show_address,
+            tokens={token.contract: token for token in rail.tokens}, show_address=rail.show_address, read_address=rail.read_address,
             derive_address=rail.derive_address, operating=rail.operating_address, treasury=TREASURY, coin_code="TRX",
             coin_usd=Money(100_000_000, WALLET_USD),
         )  # fmt: skip
