@@ -134,6 +134,12 @@ class PaymentOrder:
     """Ask the buyer on the rail's page to save the method for later charges; a rail without ``ChargesSaved`` ignores it."""
     saved: Mapping[str, str] | None = None
     """``SavedMethod.reference``: charge this and show no page. For ``ChargesSaved.charge_saved`` only."""
+    capture_later: bool = False
+    """Only reserve the money; ``CapturesLater.capture_payment`` takes it. For rails with that ability."""
+    statement_suffix: str = ""
+    """What the buyer's statement shows after our own name, where the rail takes it."""
+    merchant_category: str = ""
+    """Merchant category code (four digits) of who sells, where the rail takes it."""
 
 
 @dataclass(frozen=True, slots=True)

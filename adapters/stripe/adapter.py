@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
 import stripe
@@ -30,7 +30,9 @@ from adapters.base import (
 )
 from adapters.catalogue import offered
 from adapters.kit.http import call_timeout
+from adapters.operations import DisputeEvent, RefundEvent
 from adapters.stripe.errors import in_port_words, unreadable
+from adapters.stripe.operations import StripeOperations
 from adapters.stripe.options import RAIL, read_options
 from adapters.stripe.saved import PAGE_SIZE, PAGES_MAX, SavedCharges, seconds_around
 from adapters.stripe.wire import (
@@ -46,6 +48,7 @@ from adapters.stripe.wire import (
 )
 from adapters.stripe.wire_amounts import MINIMUM_CHARGE, NotChargeable, can_charge_every_unit, to_wire
 from adapters.stripe.wire_declines import WANT_BUYER
+from adapters.stripe.wire_operations import Dispute, Refund, dispute_event, refund_event
 from adapters.stripe.wire_order import CARD, expiry_candidates, session_params
 
 if TYPE_CHECKING:
@@ -56,6 +59,11 @@ IDEMPOTENCY_SECONDS: Final = 24 * 3600
 """Keys may be pruned once they are 24 hours old: https://docs.stripe.com/api/idempotent_requests"""
 EXPANDED: Final = ["payment_intent", "payment_intent.latest_charge"]
 EXPANDED_SAVED: Final = ["payment_intent", "payment_intent.payment_method"]
+
+
+Parsed = TypeVar("Parsed")
+REFUND_EVENTS: Final = frozenset({"refund.created", "refund.updated", "refund.failed"})
+REVERSALS: Final = (*REFUND_EVENTS, "charge.dispute.")
 
 
 def _capability(method: str, card_currencies: tuple[str, ...]) -> Capability:
@@ -71,7 +79,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class StripeAdapter:
+class StripeAdapter(StripeOperations):
     """One Stripe account."""
 
     resend_window_seconds: Final = IDEMPOTENCY_SECONDS
@@ -81,18 +89,16 @@ class StripeAdapter:
         self, account: RailAccount, http: aiohttp.ClientSession, now: Callable[[], datetime] = utc_now
     ) -> None:
         options = read_options(account)
-        self.account: Final = account
         self._now = now
-        self._read = Reader(account)
         self._secrets = tuple(secret.get_secret_value() for secret in options.webhook_secrets)
         key = options.api_key.get_secret_value()
-        self._hidden = (key, *self._secrets)
-        self._stripe = stripe.StripeClient(
+        client = stripe.StripeClient(
             key,
             base_addresses={"api": (account.base_url or API).rstrip("/")},
             http_client=stripe.AIOHTTPClient(session=http, timeout=call_timeout(options.answer_seconds_max)),
             max_network_retries=0,
         )
+        super().__init__(client, account, (key, *self._secrets))
         self._saved = SavedCharges(self._stripe, self._read, self._hidden)
         self.capabilities: Final[Sequence[Capability]] = tuple(
             _capability(method, options.currencies) for method in options.methods
@@ -256,22 +262,51 @@ class StripeAdapter:
 
         Source: https://docs.stripe.com/webhooks#verify-events
         """
+        return self._parse(headers, body, lambda event: _payment_events(self._read, event, self._now()))
+
+    def parse_reversals(self, headers: Mapping[str, str], body: bytes) -> Sequence[RefundEvent | DisputeEvent]:
+        """Read ``refund.*`` and ``charge.dispute.*``.
+
+        Source: https://docs.stripe.com/api/events/types
+        """
+        return self._parse(headers, body, lambda event: _reversal_events(self.account, event))
+
+    def event_types(self, body: bytes) -> Sequence[tuple[str, bool]]:
+        kind = Event.model_validate_json(body).type
+        return ((kind, kind in EVENTS or kind.startswith(REVERSALS)),)
+
+    def _parse(
+        self, headers: Mapping[str, str], body: bytes, read: Callable[[Event], Sequence[Parsed]]
+    ) -> Sequence[Parsed]:
         if not signed_by(body, headers.get("stripe-signature", ""), self._secrets, self._now()):
-            raise WebhookRejected("no secret of this account signed these bytes within the last five minutes")
+            raise WebhookRejected("no secret of this account signed these bytes within five minutes of now")
         try:
             event = Event.model_validate_json(body)
-            read = EVENTS.get(event.type)
-            if read is None or event.account is not None:
+            if event.account is not None:
                 return ()
             if event.livemode is not (self.account.mode.value == "live"):
                 raise UnreadableMessage("an event of the other mode")
-            return read(self._read, event, self._now())
+            return read(event)
         except ValueError as error:
             raise WebhookRejected(f"signed by Stripe, but not as its documents say ({type(error).__name__})") from None
 
     def webhook_answer(self) -> tuple[int, str, str]:
         """Any 2xx will do."""
         return 200, "application/json", "{}"
+
+
+def _payment_events(reader: Reader, event: Event, now: datetime) -> Sequence[RailEvent]:
+    read = EVENTS.get(event.type)
+    return () if read is None else read(reader, event, now)
+
+
+def _reversal_events(account: RailAccount, event: Event) -> Sequence[RefundEvent | DisputeEvent]:
+    if event.type.startswith("charge.dispute."):
+        dispute = Dispute.model_validate(event.data.object)
+        return (dispute_event(dispute, account, event.type, moment(event.created)),)
+    if event.type in REFUND_EVENTS:
+        return (refund_event(Refund.model_validate(event.data.object), account, moment(event.created)),)
+    return ()
 
 
 def _session(found: stripe.checkout.Session) -> Session:

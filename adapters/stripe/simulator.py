@@ -17,6 +17,7 @@ from aiohttp import web
 
 from adapters.base import SimulatorSettings
 from adapters.kit.simulator import WebhookSender, add_control, api
+from adapters.stripe import simulator_money as money
 from adapters.stripe.simulator_page import add_page
 from adapters.stripe.simulator_saved import cancel_intent, charge_saved, find_intent
 from adapters.stripe.simulator_state import State, StripeSwitches
@@ -169,6 +170,44 @@ class Api:
             raise missing("event", request.match_info["id"])
         return event
 
+    def create_refund(self, _request: web.Request, params: Params) -> Object:
+        return dict(money.create_refund(self.state, params))
+
+    def retrieve_refund(self, request: web.Request, _params: Params) -> Object:
+        return money.find_refund(self.state, request.match_info["id"])
+
+    def list_refunds(self, _request: web.Request, params: Params) -> Object:
+        wanted = params.get("payment_intent")
+        found = [one for one in _newest_first(self.state.refunds) if wanted in {None, one["payment_intent"]}]
+        return page_of(found, params, "/v1/refunds")
+
+    def list_disputes(self, _request: web.Request, params: Params) -> Object:
+        found = [one for one in _newest_first(self.state.disputes) if created_within(one, params.get("created"))]
+        return page_of(found, params, "/v1/disputes")
+
+    def retrieve_dispute(self, request: web.Request, _params: Params) -> Object:
+        return money.find_dispute(self.state, request.match_info["id"])
+
+    def answer_dispute(self, request: web.Request, params: Params) -> Object:
+        return dict(money.answer_dispute(self.state, request.match_info["id"], params))
+
+    def close_dispute(self, request: web.Request, _params: Params) -> Object:
+        return dict(money.accept_dispute(self.state, request.match_info["id"]))
+
+    def capture_intent(self, request: web.Request, params: Params) -> Object:
+        return self._expanded(money.capture(self.state, request.match_info["id"], params), params)
+
+    def list_balance(self, _request: web.Request, params: Params) -> Object:
+        page = page_of(_newest_first(self.state.balance), params, "/v1/balance_transactions")
+        if params.get("expand") == ["data.source"]:
+            shelves = {**self.state.charges, **self.state.refunds, **self.state.disputes}
+            page["data"] = [{**line, "source": shelves.get(line["source"], line["source"])} for line in page["data"]]
+        return page
+
+    def retrieve_balance(self, _request: web.Request, _params: Params) -> Object:
+        nothing = [{"amount": 0, "currency": "usd", "source_types": {"card": 0}}]
+        return {"object": "balance", "available": nothing, "pending": nothing, "livemode": False}
+
     def _expanded(self, found: Object, params: Params) -> Object:
         """Put objects in the place of ids, as https://docs.stripe.com/api/expanding_objects describes."""
         wanted = params.get("expand", [])
@@ -212,6 +251,7 @@ def build(settings: SimulatorSettings) -> web.Application:
     switches = StripeSwitches()
     sender = WebhookSender(settings.webhook_url, switches)
     state = State(settings.base_url, tuple(settings.options["webhook_secrets"]), switches, sender)
+    state.paid = money.after_payment
     calls = Api(state, settings.options["api_key"])
     app = web.Application()
     for method, path, action in (
@@ -224,6 +264,16 @@ def build(settings: SimulatorSettings) -> web.Application:
         ("GET", "/v1/payment_intents", calls.list_intents),
         ("GET", "/v1/payment_intents/search", calls.search_intents),
         ("GET", "/v1/payment_intents/{id}", calls.retrieve_intent),
+        ("POST", "/v1/payment_intents/{id}/capture", calls.capture_intent),
+        ("POST", "/v1/refunds", calls.create_refund),
+        ("GET", "/v1/refunds", calls.list_refunds),
+        ("GET", "/v1/refunds/{id}", calls.retrieve_refund),
+        ("GET", "/v1/disputes", calls.list_disputes),
+        ("GET", "/v1/disputes/{id}", calls.retrieve_dispute),
+        ("POST", "/v1/disputes/{id}", calls.answer_dispute),
+        ("POST", "/v1/disputes/{id}/close", calls.close_dispute),
+        ("GET", "/v1/balance_transactions", calls.list_balance),
+        ("GET", "/v1/balance", calls.retrieve_balance),
         ("GET", "/v1/events", calls.list_events),
         ("GET", "/v1/events/{id}", calls.retrieve_event),
     ):

@@ -68,6 +68,10 @@ CARDS: Final[Mapping[str, TestCard]] = {
         _card("4000000000009979", "Reported stolen", "card_declined", "stolen_card"),
         _card("4000000000000069", "Expired", "expired_card", "expired_card"),
         _card("4000000000000127", "Wrong CVC", "incorrect_cvc", "incorrect_cvc"),
+        _card("4000000000000259", "Succeeds, and is disputed as fraud"),
+        _card("4000000000001976", "Succeeds, and the bank asks about it"),
+        _card("4000000000007726", "Succeeds; a refund succeeds later"),
+        _card("4000000000005126", "Succeeds; a refund fails later"),
         _card("4000000000000119", "Processing error", "processing_error", "processing_error"),
     )
 }
@@ -173,7 +177,7 @@ def new_intent(session: Object, intent_data: Params, now: int) -> Object:
         "amount": session["amount_total"],
         "amount_capturable": 0,
         "amount_received": 0,
-        "capture_method": "automatic_async",
+        "capture_method": intent_data.get("capture_method", "automatic_async"),
         "confirmation_method": "automatic",
         "created": now,
         "currency": session["currency"],
@@ -251,6 +255,57 @@ def new_charge(intent: Object, method: Object, amount: int, error: TestCard | No
         "payment_method": method["id"],
         "refunded": False,
         "status": "failed" if error else "succeeded",
+    }
+
+
+def new_dispute(charge: Object, reason: str, status: str, now: int) -> Object:
+    return {
+        "id": new_id("du_"),
+        "object": "dispute",
+        "amount": charge["amount"],
+        "balance_transactions": [],
+        "charge": charge["id"],
+        "created": now,
+        "currency": charge["currency"],
+        "enhanced_eligibility_types": [],
+        "evidence": {"enhanced_evidence": {}},
+        "evidence_details": {
+            "due_by": now + 7 * 24 * 3600,
+            "enhanced_eligibility": {},
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+        },
+        "is_charge_refundable": status.startswith("warning_"),
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": charge["payment_intent"],
+        "reason": reason,
+        "status": status,
+    }
+
+
+def new_balance_line(kind: str, amount: int, subject: Object, fee: int, category: str, now: int) -> Object:
+    fees = [
+        {"amount": fee, "application": None, "currency": subject["currency"], "description": None, "type": "stripe_fee"}
+    ]
+    return {
+        "id": new_id("txn_"),
+        "object": "balance_transaction",
+        "amount": amount,
+        "available_on": now + 2 * 24 * 3600,
+        "balance_type": "payments",
+        "created": now,
+        "currency": subject["currency"],
+        "description": None,
+        "exchange_rate": None,
+        "fee": fee,
+        "fee_details": fees if fee else [],
+        "net": amount - fee,
+        "reporting_category": category,
+        "source": subject["id"],
+        "status": "pending",
+        "type": kind,
     }
 
 

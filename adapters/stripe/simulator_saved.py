@@ -118,6 +118,7 @@ def _try(state: State, intent: Object, method: Object, *, off_session: bool) -> 
     intent.update(status="succeeded", amount_received=taken)
     state.emit("charge.succeeded", charge)
     state.emit("payment_intent.succeeded", intent)
+    state.paid(state, charge)
     return intent
 
 

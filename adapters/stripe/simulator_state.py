@@ -16,6 +16,7 @@ from adapters.kit.simulator import Switches, WebhookSender
 from adapters.stripe.simulator_objects import (
     CARDS,
     TestCard,
+    new_balance_line,
     new_charge,
     new_customer,
     new_intent,
@@ -31,6 +32,8 @@ ENABLED_EVENTS: Final = frozenset(
     {"checkout.session.completed", "checkout.session.expired"}
     | {"checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed"}
     | {"payment_intent.succeeded", "payment_intent.payment_failed"}
+    | {"refund.created", "refund.updated", "refund.failed", "charge.dispute.created", "charge.dispute.updated"}
+    | {"charge.dispute.closed", "charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"}
 )
 """The types that the webhook endpoint is configured for at Stripe; the others are only listed by /v1/events."""
 
@@ -78,6 +81,19 @@ class State:
     """Payment methods that paid, by id; ``customer`` says to whom one is attached."""
     cards: dict[str, TestCard] = field(default_factory=dict)
     """How each payment method behaves, by its id."""
+
+    refunds: dict[str, Object] = field(default_factory=dict)
+    disputes: dict[str, Object] = field(default_factory=dict)
+    balance: dict[str, Object] = field(default_factory=dict)
+    """Balance transactions, oldest first."""
+    paid: Callable[[State, Object], None] = field(default=lambda _state, _charge: None)
+    """What happens to a charge after it was captured (simulator_money.py)."""
+
+    def book(self, kind: str, amount: int, subject: Object, *, fee: int = 0, category: str = "") -> Object:
+        """Add one line to the balance, in the smallest units of the subject's currency."""
+        line = new_balance_line(kind, amount, subject, fee, category or kind, self.now())
+        self.balance[line["id"]] = line
+        return line
 
     def now(self) -> int:
         return int(self.clock())
@@ -203,6 +219,8 @@ class State:
         taken = intent["amount"] + self.switches.wrong_amount
         charge = new_charge(intent, method, taken, None, self.now())
         self.charges[charge["id"]] = charge
+        if intent["capture_method"] == "manual":
+            return self._reserve(session, intent, method, charge)
         intent.update(
             status="succeeded",
             amount_received=taken,
@@ -215,7 +233,27 @@ class State:
         self.emit("charge.succeeded", charge)
         self.emit("payment_intent.succeeded", intent)
         self.emit(done, session)
+        self.paid(self, charge)
         return self._closed(session)
+
+    def _reserve(self, session: Object, intent: Object, method: Object, charge: Object) -> Outcome:
+        """Hold the money for a later capture.
+
+        Source: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method
+        """
+        charge.update(captured=False, amount_captured=0)
+        intent.update(
+            status="requires_capture",
+            amount_capturable=intent["amount"],
+            latest_charge=charge["id"],
+            payment_method=method["id"],
+            last_payment_error=None,
+        )
+        self.used[method["id"]] = method
+        session.update(status="complete", url=None)
+        self.emit("payment_intent.amount_capturable_updated", intent)
+        self.emit("checkout.session.completed", session)
+        return Outcome("complete", "Reserved.", payment_intent=intent["id"], redirect=session["success_url"])
 
     def _save(self, session: Object, intent: Object, method: Object) -> None:
         """Create the session's customer and attach the card, where the session asked for it."""

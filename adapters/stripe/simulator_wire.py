@@ -98,6 +98,12 @@ def page_of(found: Sequence[Object], params: Params, url: str) -> Object:
         if not places:
             raise missing("object", after, "starting_after")
         start = places[0] + 1
+    if before := params.get("ending_before"):
+        places = [index for index, item in enumerate(found) if item["id"] == before]
+        if not places:
+            raise missing("object", before, "ending_before")
+        start = max(0, places[0] - limit)
+        return {"object": "list", "url": url, "has_more": start > 0, "data": list(found[start : places[0]])}
     data = list(found[start : start + limit])
     return {"object": "list", "url": url, "has_more": start + limit < len(found), "data": data}
 

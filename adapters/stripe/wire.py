@@ -159,7 +159,10 @@ class Reader:
         if session.status == "complete":
             if intent is not None and intent.status in {"requires_payment_method", "canceled"}:
                 return [self.delayed_payment_failed(session, at or moment(intent.created))]
-            return [self._said(session, "pending", RailEventKind.PENDING, at or moment(session.created))]
+            said = self._said(session, "pending", RailEventKind.PENDING, at or moment(session.created))
+            if intent is not None and intent.status == "requires_capture":
+                said = replace(said, detail={**said.detail, "authorisation": intent.id})
+            return [said]
         if session.status == "open":
             opened = self._said(session, "open", RailEventKind.ACTION_REQUIRED, at or moment(session.created))
             declined = intent is not None and intent.last_payment_error is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from adapters.base import (
     RailMisconfigured,
     SimulatorSettings,
 )
+from adapters.operations import CaptureOrder, Evidence, RefundOrder, RefundRefused
 from adapters.stripe.adapter import StripeAdapter
 from adapters.stripe.simulator import build
 from tests.adapters import rail_stripe
@@ -74,6 +76,7 @@ async def use_everything(rail: RailUnderTest) -> None:
     with pytest.raises(RailMisconfigured):
         await rail.adapter_with(rail.setup.wrong_key).create_payment(rail.order())
     await use_saved_card(rail)
+    await use_operations(rail)
     for path in ("/v1/events?limit=3", "/v1/payment_intents?limit=3"):
         headers = {"Authorization": f"Bearer {rail_stripe.API_KEY}"}
         async with rail.http.get(f"{rail.base}{path}", headers=headers) as answer:
@@ -101,6 +104,40 @@ async def use_saved_card(rail: RailUnderTest) -> None:
         await adapter.cancel_payment(lost)
 
 
+async def use_operations(rail: RailUnderTest) -> None:
+    """Refund, dispute, reserve, take, release, and read the balance."""
+    adapter = rail.adapter
+    assert isinstance(adapter, StripeAdapter)
+    for card in (rail_stripe.PAYS, "4000 0000 0000 5126", "4000 0000 0000 0259", "4000 0000 0000 1976"):
+        order = rail.order(statement_suffix="Acme AI", merchant_category="5734")
+        started = await adapter.create_payment(order)
+        await rail_stripe.use_page(rail, started, {"card": card})
+        [paid] = await adapter.fetch_status(rail.reference(order, started))
+        refund = RefundOrder(
+            f"rfd_{order.attempt_id}", order.attempt_id, paid.money_id or "", order.amount, rail.started_at
+        )
+        with suppress(RefundRefused):
+            await adapter.refund_payment(refund)
+        made = await adapter.fetch_refund(refund)
+        if made is not None:
+            await adapter.fetch_refund(replace(refund, rail_reference=made.rail_reference))
+    asked, disputed = await adapter.list_disputes(rail.started_at)
+    await adapter.submit_evidence(asked.dispute_id, Evidence("losing_evidence", product="API credit", usage_log="log"))
+    await adapter.accept_dispute(disputed.dispute_id)
+    for _ in range(2):
+        order = rail.order(capture_later=True)
+        started = await adapter.create_payment(order)
+        await rail_stripe.use_page(rail, started, {"card": rail_stripe.PAYS})
+        [held] = await adapter.fetch_status(rail.reference(order, started))
+        capture = CaptureOrder(order.attempt_id, held.detail["authorisation"], order.amount)
+        with suppress(RailMisconfigured):
+            await adapter.capture_payment(capture)
+            await adapter.release_payment(capture)
+    first = await adapter.settlement_page("")
+    await adapter.settlement_page(first.lines[0].line_id)
+    await adapter.check_account()
+
+
 def listed_differences() -> set[str]:
     entries = YAML(typ="safe").load(LISTED.read_text(encoding="utf-8"))
     assert all(entry["reason"] for entry in entries)
@@ -125,6 +162,15 @@ async def test_every_exchange_is_as_the_document_says_but_for_the_reviewed_list(
         ("GET", "/v1/payment_intents/{intent}"),
         ("POST", "/v1/payment_intents/{intent}/cancel"),
         ("GET", "/v1/events"),
+        ("POST", "/v1/payment_intents/{intent}/capture"),
+        ("POST", "/v1/refunds"),
+        ("GET", "/v1/refunds"),
+        ("GET", "/v1/refunds/{refund}"),
+        ("GET", "/v1/disputes"),
+        ("POST", "/v1/disputes/{dispute}"),
+        ("POST", "/v1/disputes/{dispute}/close"),
+        ("GET", "/v1/balance_transactions"),
+        ("GET", "/v1/balance"),
     }
     assert {exchange.status for exchange in exchanges} == {200, 400, 401, 402, 404}
     found = {difference for exchange in exchanges for difference in checker.differences(exchange)}
