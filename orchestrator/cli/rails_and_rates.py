@@ -28,6 +28,8 @@ def register(app: typer.Typer) -> None:
     rates = typer.Typer(help="Exchange rates: sources, mids, quotes.", no_args_is_help=True)
     rates.command("show")(show)
     rates.command("quote")(quote)
+    rates.command("history")(history)
+    rates.command("exposure")(exposure)
     app.add_typer(rates, name="rates")
     addresses = typer.Typer(help="Deposit addresses.", no_args_is_help=True)
     addresses.command("derive")(derive)
@@ -151,6 +153,65 @@ def quote(
         print_json(answer)
     else:
         print_fields({**answer, "price": f"{price.decimal(price.asset.scale)} {price.asset.code}"})
+
+
+def history(
+    *,
+    currency: Annotated[str, typer.Argument(help="A currency, such as BRL.")],
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, the newest.")] = 30,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Show the mids of one USD as the service recorded them, oldest first."""
+    from fractions import Fraction
+
+    from orchestrator.clock import from_us
+    from orchestrator.database.reads import Reads
+    from orchestrator.routing import exposure as exposed
+
+    async def read() -> list[dict[str, Any]]:
+        settings, _ = settings_of(config)
+        reads = Reads(settings.service.database)
+        try:
+            return await exposed.history(reads, currency.upper(), limit)
+        finally:
+            await reads.close()
+
+    rows = [
+        {
+            "as_of": from_us(row["as_of_us"]).isoformat(),
+            "mid": _decimal(Fraction(row["rate"])),
+            "sources": row["sources"],
+        }
+        for row in run(read())
+    ]
+    if json_:
+        print_json(rows)
+    else:
+        print_table(("as of", f"1 USD in {currency.upper()}", "sources"), [[*row.values()] for row in rows])
+
+
+def exposure(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False) -> None:
+    """Show open quotes and unconverted money per currency, and what to sell or buy to be flat."""
+    from orchestrator.clock import SystemClock
+    from orchestrator.database.reads import Reads
+    from orchestrator.routing import exposure as exposed
+
+    async def read() -> list[dict[str, Any]]:
+        settings, _ = settings_of(config)
+        market = await _market(config)
+        reads = Reads(settings.service.database)
+        try:
+            return [one.to_json() for one in await exposed.exposures(reads, market, SystemClock().now())]
+        finally:
+            await reads.close()
+
+    rows = run(read())
+    if json_:
+        print_json(rows)
+    else:
+        columns = ("currency", "mode", "open_quotes", "open_usd", "held", "held_usd", "to_be_flat")
+        print_table(columns, [[row[name] for name in columns] for row in rows])
 
 
 def derive(

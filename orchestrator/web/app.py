@@ -12,6 +12,7 @@ from orchestrator.web.dashboard import FILTERS, Dashboard
 from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guarded
 from orchestrator.web.pay import PayPage
 from orchestrator.web.payouts import PayoutDesk
+from orchestrator.web.rate_pages import RatePages
 from orchestrator.web.rule_pages import RulePages
 from orchestrator.web.sign_in import SignIn
 
@@ -42,6 +43,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard/rails", closed(board.rails)),
         web.get("/dashboard/rules", closed(rules.rules)),
         web.get("/dashboard/rules/{hash}", closed(rules.version)),
+        web.get("/dashboard/rates", closed(RatePages(board).rates)),
         web.get("/dashboard/decisions", closed(rules.decisions)),
         web.get("/dashboard/decisions/{merchant}/{decision}", closed(rules.decision)),
         web.get("/dashboard/reviews", closed(board.reviews)),

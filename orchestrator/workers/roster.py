@@ -10,6 +10,7 @@ from adapters.base import ScansChain
 from orchestrator.events.delivery import DeliveryPolicy
 from orchestrator.events.targets import TargetPolicy
 from orchestrator.payments.chain_balances import ChainBalances
+from orchestrator.routing.exposure import RateRecorder
 from orchestrator.services import Services
 from orchestrator.workers import rail_events, rules
 from orchestrator.workers.auto_topup import AutoTopupWorker
@@ -115,9 +116,12 @@ def _told(look: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[bool]]:
 
 
 def _rates(services: Services) -> Callable[[], Awaitable[bool]]:
+    recorder = RateRecorder(services.writer, services.pricer.market, {})
+
     async def action() -> bool:
         async with asyncio.timeout(60):
             await services.pricer.market.refresh(services.clock.now())
+            await recorder.run_once(services.clock.now())
         return False
 
     return action

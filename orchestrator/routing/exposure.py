@@ -1,0 +1,192 @@
+"""What moves with exchange rates: quotes that are open, money that was taken and not converted yet, and rates over time.
+
+The books say what is held: ``fx:position`` has a credit for every unit that was taken in a currency and a debit for
+every one that was converted, so that its balance, turned around, is what is to be sold to be flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import select
+
+from orchestrator.clock import from_us, to_us
+from orchestrator.database.reads import Reads
+from orchestrator.database.tables import Account, CheckoutSession, Quote, RateHistory, table_of
+from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
+from orchestrator.database.writer import Writer
+from rates.errors import RateError
+from rates.market import Market, Mid
+from rates.money import WALLET_USD, Asset, Money
+
+PLATFORM: Final = "platform"
+POSITION: Final = "fx:position"
+OPEN_MAX: Final = 100_000
+POINTS_MAX: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One currency of one mode."""
+
+    currency: str
+    mode: str
+    open_quotes: int
+    open_usd: Money
+    """Principal of the open sessions that may still pay at a locked rate; a session with several offers counts in each."""
+    held: Money
+    """Taken and not converted: what is to be sold (below zero: bought) to be flat."""
+    held_usd: Money | None
+    """Worth at mid, rounded towards zero; None: no rate now."""
+
+    def to_json(self) -> dict[str, Any]:
+        scale = self.held.asset.scale
+        return {
+            "currency": self.currency,
+            "mode": self.mode,
+            "open_quotes": self.open_quotes,
+            "open_usd": self.open_usd.decimal(2),
+            "held": self.held.decimal(scale),
+            "held_usd": None if self.held_usd is None else self.held_usd.decimal(2),
+            "to_be_flat": _advice(self.held),
+        }
+
+
+def _advice(held: Money) -> str:
+    if held.units == 0:
+        return "nothing"
+    verb = "sell" if held.units > 0 else "buy"
+    return f"{verb} {Money(abs(held.units), held.asset).decimal(held.asset.scale)} {held.asset.code}"
+
+
+async def exposures(reads: Reads, market: Market, now: datetime) -> list[Exposure]:
+    """Return every currency with an open quote or a position, per mode."""
+    opened = await _open_quotes(reads, to_us(now))
+    held = await _positions(reads)
+    found = []
+    for mode, currency in sorted({*opened, *held}):
+        many, usd = opened.get((mode, currency), (0, 0))
+        position = held.get((mode, currency), Money(0, Asset(currency, 2)))
+        found.append(Exposure(currency, mode, many, Money(usd, WALLET_USD), position, _worth(position, market, now)))
+    return found
+
+
+async def _open_quotes(reads: Reads, now_us: int) -> dict[tuple[str, str], tuple[int, int]]:
+    quotes, sessions = table_of(Quote), table_of(CheckoutSession)
+    query = (
+        select(quotes.c.mode, quotes.c.body, sessions.c.amount_units)
+        .join(sessions, (sessions.c.merchant_id == quotes.c.merchant_id) & (sessions.c.id == quotes.c.session_id))
+        .where(quotes.c.expires_us > now_us, sessions.c.status == "open")
+        .limit(OPEN_MAX)
+    )
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in await reads.all(query):
+        currency = Asset.parse(orjson.loads(row["body"])["quote"]).code
+        many, units = found.get((row["mode"], currency), (0, 0))
+        found[row["mode"], currency] = (many + 1, units + row["amount_units"])
+    return found
+
+
+async def _positions(reads: Reads) -> dict[tuple[str, str], Money]:
+    accounts = table_of(Account)
+    sums: dict[tuple[str, Asset], int] = {}
+    query = select(accounts.c.mode, accounts.c.asset, accounts.c.balance).where(accounts.c.code == POSITION)
+    for row in await reads.all(query):
+        asset = Asset.parse(row["asset"])
+        if asset.code != WALLET_USD.code:
+            sums[row["mode"], asset] = sums.get((row["mode"], asset), 0) - row["balance"]
+    return {(mode, asset.code): Money(units, asset) for (mode, asset), units in sums.items()}
+
+
+def _worth(held: Money, market: Market, now: datetime) -> Money | None:
+    try:
+        rate = market.mid(WALLET_USD.code, held.asset.code, now).rate
+    except RateError:
+        return None
+    worth = Fraction(held.units, 10**held.asset.scale) / rate * 10**WALLET_USD.scale
+    return Money(int(worth), WALLET_USD)
+
+
+# --- rates over time --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class RateRecorder:
+    """Writes every mid once, when it is first seen."""
+
+    writer: Writer
+    market: Market
+    seen: dict[str, datetime]
+
+    async def run_once(self, now: datetime) -> int:
+        """Record what is new; return how many."""
+        fresh: list[Mid] = []
+        for code in sorted(self.market.currencies() - {WALLET_USD.code}):
+            try:
+                mid = self.market.mid(WALLET_USD.code, code, now)
+            except RateError:
+                continue  # what cannot be quoted has no history either; ``rates show`` says why
+            if self.seen.get(code) != mid.as_of:
+                fresh.append(mid)
+        if fresh:
+            await self.writer.submit(_record(fresh))
+            self.seen.update({mid.quote: mid.as_of for mid in fresh})
+        return len(fresh)
+
+
+def _record(mids: list[Mid]) -> Unit:
+    keys = {(mid.base, mid.quote, to_us(mid.as_of)): mid for mid in mids}
+
+    def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+        for key, mid in keys.items():
+            if view.one("rate_history", *key) is None:
+                changes.insert(
+                    "rate_history", base=mid.base, quote=mid.quote, as_of_us=key[2], rate=str(mid.rate),
+                    sources=orjson.dumps([one.source for one in mid.sources]).decode(), seen_us=view.now_us,
+                )  # fmt: skip
+        return {}
+
+    return Unit(PLATFORM, "live", None, tuple(row_lock("rate_history", *key) for key in keys), decide)
+
+
+async def history(reads: Reads, currency: str, limit: int = POINTS_MAX) -> list[Row]:
+    """Return the recorded mids of USD in a currency, oldest first."""
+    table = table_of(RateHistory)
+    query = (
+        select(table)
+        .where(table.c.base == WALLET_USD.code, table.c.quote == currency)
+        .order_by(table.c.as_of_us.desc())
+        .limit(limit)
+    )
+    return list(reversed(await reads.all(query)))
+
+
+async def recorded_currencies(reads: Reads) -> list[str]:
+    """Return the currencies that have a history."""
+    table = table_of(RateHistory)
+    rows = await reads.all(select(table.c.quote).distinct().order_by(table.c.quote))
+    return [row["quote"] for row in rows]
+
+
+def chart(rows: list[Row], width: int = 720, height: int = 180) -> str:
+    """Return the points of a line through recorded mids, for an SVG polyline; "" with fewer than two."""
+    if len(rows) < 2:
+        return ""
+    rates = [Fraction(row["rate"]) for row in rows]
+    low, high = min(rates), max(rates)
+    first, last = rows[0]["as_of_us"], rows[-1]["as_of_us"]
+    points = []
+    for row, rate in zip(rows, rates, strict=True):
+        x = (row["as_of_us"] - first) * width // (last - first)
+        y = height // 2 if high == low else int((high - rate) * height / (high - low))
+        points.append(f"{x},{y}")
+    return " ".join(points)
+
+
+def when(row: Row) -> datetime:
+    return from_us(row["as_of_us"])

@@ -1,0 +1,42 @@
+"""What moves with exchange rates is told from the books and the open quotes; rates are recorded once."""
+
+from __future__ import annotations
+
+from orchestrator.payments.offers import offers_of
+from orchestrator.routing.exposure import RateRecorder, chart, exposures, history, recorded_currencies
+from tests.integration.routing.conftest import Ops
+
+
+async def test_open_quotes_and_what_was_taken_are_exposed(ops: Ops) -> None:
+    services = ops.services
+    await ops.here.session("BR", "30.00", reference="waits")
+    paid = await ops.here.session("BR", "20.00", reference="pays")
+    total = offers_of(paid)[0].price.total
+    await ops.here.pay_at_rail(await ops.here.select(paid))
+    for _ in range(20):
+        await ops.here.work_once()
+    found = {one.currency: one for one in await exposures(services.reads, services.pricer.market, services.clock.now())}
+    brl = found["BRL"]
+    assert (brl.mode, brl.held) == ("test", total)
+    assert brl.open_usd.decimal(2) in {"30.00", "60.00"}  # Pix and card may share a quote
+    assert brl.to_json()["to_be_flat"] == f"sell {total.decimal(2)} BRL"
+    assert brl.held_usd is not None
+    assert 20 * 10**9 < brl.held_usd.units < 22 * 10**9
+    assert found["USDT"].held.units == 0
+
+
+async def test_a_rate_is_recorded_when_it_is_first_seen(ops: Ops) -> None:
+    services = ops.services
+    recorder = RateRecorder(services.writer, services.pricer.market, {})
+    now = services.clock.now()
+    first = await recorder.run_once(now)
+    assert first > 20
+    assert await recorder.run_once(now) == 0
+    again = RateRecorder(services.writer, services.pricer.market, {})  # another process has seen the same
+    assert await again.run_once(now) == first
+    assert "EUR" in await recorded_currencies(services.reads)
+    (row,) = await history(services.reads, "EUR")
+    assert row["rate"] == str(services.pricer.mid("EUR", now))
+    assert chart([row]) == ""
+    later = {**row, "as_of_us": row["as_of_us"] + 10, "rate": "1"}
+    assert len(chart([row, later]).split()) == 2
