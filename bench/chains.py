@@ -72,7 +72,7 @@ def run() -> list[Result]:
 
 
 def _account(node_url: str) -> RailAccount:
-    token = {"contract": "0x" + canned.CONTRACT.hex(), "decimals": 6, "method": "usdt_evm"}
+    token = {"contract": "0x" + canned.CONTRACT.hex(), "decimals": 6, "method": METHOD}
     made = account("evm", node_url, chain_id=canned.CHAIN_ID, tokens={"USDT": token}, range_blocks_max=RANGE_BLOCKS)
     return replace(made, account=ACCOUNT)
 
@@ -81,17 +81,22 @@ def _account(node_url: str) -> RailAccount:
 
 
 def _catch_up(folder: Path, node_url: str) -> list[Result]:
-    speeds: dict[str, list[float]] = {"raw": [], "few": [], "many": []}
+    raw: list[float] = []
+    took: dict[str, list[tuple[float, float]]] = {"few": [], "many": []}
     for turn in range(ROUNDS):
-        speeds["raw"].append(BLOCKS / asyncio.run(_raw(node_url)))
-        for who, addresses in (("few", FEW), ("many", MANY)):
+        raw.append(asyncio.run(_raw(node_url)))
+        both = (("few", FEW), ("many", MANY))
+        for who, addresses in both if turn % 2 else reversed(both):
             url = f"sqlite+aiosqlite:///{folder}/{who}{turn}.db"
             upgrade(url)
-            speeds[who].append(BLOCKS / asyncio.run(_follow(url, node_url, addresses)))
-    raw, few, many = (statistics.median(speeds[who]) for who in ("raw", "few", "many"))
+            took[who].append(asyncio.run(_follow(url, node_url, addresses)))
+    # The best of each: what else the machine does only ever makes one of them slower.
+    wall = min(seconds for seconds, _ in took["few"])
+    few, many = (BLOCKS / min(cpu for _, cpu in took[who]) for who in ("few", "many"))
     return [
-        Result("chain_catch_up", "blocks/s", few, raw, CATCH_UP_GOAL),
-        Result("chain_catch_up_1m_addresses", "blocks/s", many, few, MANY_GOAL),
+        Result("chain_catch_up", "blocks/s", BLOCKS / wall, BLOCKS / min(raw), CATCH_UP_GOAL),
+        # Waiting for the node is the same for both, so the processor's seconds are compared: the stricter measure.
+        Result("chain_catch_up_1m_addresses", "blocks per CPU second", many, few, MANY_GOAL),
     ]
 
 
@@ -108,29 +113,24 @@ async def _raw(node_url: str) -> float:
         return time.perf_counter() - started
 
 
-async def _follow(url: str, node_url: str, addresses: int) -> float:
-    """Follow the whole chain from its first block, into an empty database, with so many addresses."""
+async def _follow(url: str, node_url: str, addresses: int) -> tuple[float, float]:
+    """Follow the whole chain from its first block, into an empty database, with so many addresses; return wall and CPU seconds."""
     async with opened_chain(url, OurChain()) as scene, aiohttp.ClientSession() as http:
         await scene.awaiting("20")
         await scene.deposits.book.refresh("test", "evm")
-        known = scene.deposits.book._known["test", "evm"]  # noqa: SLF001  # a million rows would measure the database
-        known.update(hashlib.blake2b(number.to_bytes(8), digest_size=20).digest() for number in range(addresses))
+        strangers = (hashlib.blake2b(number.to_bytes(8), digest_size=20).digest() for number in range(addresses))
+        scene.deposits.book.add("test", "evm", strangers)  # a million rows would measure the database
         rail = EvmRail(_account(node_url), http)
-        watch = ChainWatch(rail, rail, scene.deposits, scene.reads, HealthBoard())
+        checked = [scene.clock.now_us()]  # the prepared node has no contract to ask
+        watch = ChainWatch(rail, rail, scene.deposits, scene.reads, HealthBoard(), _checks=checked)
         start = await rail.header(0)
         assert start is not None
         await scene.deposits.start_at(watch.network, start)
-        started = time.perf_counter()
-        head = await rail.head()
-        cursor = await watch._cursor(watch.network)  # noqa: SLF001  # without the contract's check: the node has none
-        assert cursor is not None
-        assert await watch._lease(watch.network, cursor)  # noqa: SLF001
-        while cursor["number"] < head.finalized:
-            assert await watch._advance(watch.network, cursor, head)  # noqa: SLF001
-            cursor = await watch._cursor(watch.network) or cursor  # noqa: SLF001
-        took = time.perf_counter() - started
+        started, worked = time.perf_counter(), time.process_time()
+        assert await watch.run_once() == BLOCKS, "up to the newest block, credits of what was found included"
+        took = time.perf_counter() - started, time.process_time() - worked
         deposits = await scene.all(tables.Deposit)
-        assert len(deposits) == BLOCKS // 200, f"{len(deposits)} deposits were found"
+        assert len(deposits) == BLOCKS // 200 + 1, f"{len(deposits)} deposits were found"
         return took
 
 
@@ -158,10 +158,8 @@ async def _large_block(name: str, url: str, node_url: str) -> Result:
             fetched.append(time.perf_counter() - started)
             assert scan is not None
             assert len(scan.transfers) == OURS
-            bought = replace(scan.transfers[0].token, method=METHOD)  # what the buyers of the scene chose
-            paid = replace(scan, transfers=tuple(replace(one, token=bought) for one in scan.transfers))
             decoded = time.perf_counter()
-            await scene.deposits.take_block(network, paid)
+            await scene.deposits.take_block(network, scan)
             committed.append(time.perf_counter() - decoded)
         rows = await scene.all(tables.Deposit)
         assert len(rows) == OURS * ROUNDS
@@ -192,7 +190,7 @@ def _set_megabytes() -> float:
         "def resident():\n"
         "    return int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()\n"
         "before = resident()\n"
-        f"known = {{hashlib.blake2b(n.to_bytes(8), digest_size=20).digest() for n in range({MANY})}}\n"
+        f"known = dict.fromkeys(hashlib.blake2b(n.to_bytes(8), digest_size=20).digest() for n in range({MANY}))\n"
         "print((resident() - before) / 2**20)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

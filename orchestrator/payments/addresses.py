@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,12 +59,13 @@ def ensure_address(
 class AddressBook:
     """Every address of ours in memory, by mode and family: what the scanner matches recipients against.
 
-    20 bytes each in a set, about 110 MB for a million; who owns an address is asked of the database, for hits only.
+    20 bytes each, about 100 MB for a million; who owns an address is asked of the database, for hits only. The keys of a
+    dictionary, not a set: one of atoms only is left out by the garbage collector, which else would visit all of them.
     """
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
-        self._known: dict[tuple[str, str], set[bytes]] = {}
+        self._known: dict[tuple[str, str], dict[bytes, None]] = {}
         self._ownerless: dict[tuple[str, str], dict[int, bytes]] = {}
         self._next_index: dict[tuple[str, str], int] = {}
 
@@ -72,7 +73,7 @@ class AddressBook:
         """Load the addresses that were issued since the last time, by whichever process."""
         scope = (mode, family)
         table = table_of(DepositAddress)
-        known = self._known.setdefault(scope, set())
+        known = self._known.setdefault(scope, {})
         ownerless = self._ownerless.setdefault(scope, {})
         while True:
             rows = await self._reads.all(
@@ -86,12 +87,16 @@ class AddressBook:
                 .limit(PAGE)
             )
             for row in rows:
-                known.add(bytes(row["address"]))
+                known[bytes(row["address"])] = None
                 ownerless.pop(row["address_index"], None)
             if rows:
                 self._next_index[scope] = rows[-1]["address_index"] + 1
             if len(rows) < PAGE:
                 return
+
+    def add(self, mode: str, family: str, addresses: Iterable[bytes]) -> None:
+        """Watch more addresses. Whose they are is still asked of the database."""
+        self._known.setdefault((mode, family), {}).update(dict.fromkeys(addresses))
 
     def look_ahead(self, mode: str, family: str, derive: Callable[[int], bytes], *, count: int = LOOK_AHEAD) -> None:
         """Watch addresses that were not issued (or whose row a restore lost): what arrives there has no owner."""
@@ -101,11 +106,11 @@ class AddressBook:
         for index in range(following, following + count):
             if index not in ownerless:
                 ownerless[index] = derive(index)
-        self._known.setdefault(scope, set()).update(ownerless.values())
+        self.add(mode, family, ownerless.values())
 
     def watched(self, mode: str, family: str) -> Container[bytes]:
-        """Return the set that recipients are matched against."""
-        return self._known.setdefault((mode, family), set())
+        """Return what recipients are matched against."""
+        return self._known.setdefault((mode, family), {})
 
     async def owners(self, mode: str, family: str, addresses: Collection[bytes]) -> dict[bytes, AddressOwner]:
         """Return whose the addresses are; those without an owner are left out."""

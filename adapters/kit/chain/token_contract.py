@@ -1,6 +1,5 @@
-"""What a token contract says of itself: symbol, decimals, and the hash of its code. Decoded by hand: two ABI types.
+"""What a token contract says: symbol and decimals (TRON), balances, and the hash of its code. Decoded by hand.
 
-A library's contract object would cost seconds of import in a process that serves buyers, for two reads at its start.
 Source: https://docs.soliditylang.org/en/latest/abi-spec.html
 """
 
