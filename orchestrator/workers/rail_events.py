@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from prometheus_client import Gauge
 from sqlalchemy import select
 
 from orchestrator.clock import rfc3339
@@ -17,6 +18,7 @@ from orchestrator.database.unit import Changes, Unit, View
 from orchestrator.events.catalog import EventType
 from orchestrator.routing import figures
 from orchestrator.routing.catalogue import OptionKey
+from orchestrator.routing.exposure import exposures
 from orchestrator.routing.health import HealthState
 from orchestrator.services import Services
 
@@ -45,7 +47,9 @@ class RailEvents:
             if state is HealthState.HEALTHY and told is not None:
                 await self._tell(key, state, EventType.RAIL_RECOVERED)
                 del self.unwell[key]
-            elif (state is HealthState.DOWN and told is not HealthState.DOWN) or (state is HealthState.DEGRADED and told is None):
+            elif (state is HealthState.DOWN and told is not HealthState.DOWN) or (
+                state is HealthState.DEGRADED and told is None
+            ):
                 await self._tell(key, state, EventType.RAIL_DEGRADED)
                 self.unwell[key] = state
         return False
@@ -79,8 +83,24 @@ def _unit(merchant: str, mode: str, once: str, type_: EventType, body: Mapping[s
     return Unit(merchant, mode, once, locks, decide)
 
 
+_open_usd = Gauge("crossrail_fx_open_quotes_usd", "Principal of open sessions by currency", ["currency", "mode"])
+_held_usd = Gauge("crossrail_fx_unconverted_usd", "Taken and not converted, worth at mid", ["currency", "mode"])
+
+
+async def expose(services: Services) -> None:
+    """Bring the gauges of exposure up to date. Whole dollars: a gauge is for looking at."""
+    found = await exposures(services.reads, services.pricer.market, services.clock.now())
+    _open_usd.clear()
+    _held_usd.clear()
+    for one in found:
+        _open_usd.labels(one.currency, one.mode).set(one.open_usd.units // 10**9)
+        if one.held_usd is not None:
+            _held_usd.labels(one.currency, one.mode).set(one.held_usd.units // 10**9)
+
+
 async def learn(services: Services) -> bool:
     """Count what settled lately: ``rank: cost`` and ``rank: success`` go by it from now on."""
+    await expose(services)
     desk = services.routing
     if desk.knowledge is None:
         return False
