@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import orjson
 from prometheus_client import REGISTRY
 from pydantic import ConfigDict, Field
 from sqlalchemy import select
@@ -13,10 +12,10 @@ from sqlalchemy import select
 from adapters.base import Capability, Mode, RailAccount, ScansChain
 from orchestrator.api.checkout import Metadata, MethodText, check_country, known_methods
 from orchestrator.api.endpoint import Answer, Context, Endpoint
-from orchestrator.api.fields import Body, CountryText, CurrencyText, Listed, MoneyBody, Page, Shown, listed, money_shown
+from orchestrator.api.fields import Body, CountryText, CurrencyText, Listed, MoneyBody, Page, Shown, money_shown
 from orchestrator.api.quotes import known
 from orchestrator.clock import rfc3339, to_us
-from orchestrator.database.tables import ChainCursor, Decision, Deposit, Review, table_of
+from orchestrator.database.tables import ChainCursor, Decision, Deposit, table_of
 from orchestrator.database.unit import Row
 from orchestrator.errors import Conflict, Invalid, NotFound
 from orchestrator.payments.sightings import Network, deposit_object
@@ -73,10 +72,6 @@ class Explain(Body):
     metadata: Metadata = Field(default_factory=dict, max_length=20)
 
 
-class ListReviews(Page):
-    status: Literal["open", "resolved"] | None = None
-
-
 class RuleShown(Shown):
     id: str
     matched: bool
@@ -117,17 +112,6 @@ class DepositShown(Shown):
     credited: dict[str, str]
     block_number: int
     block_at: str
-
-
-class ReviewShown(Shown):
-    id: str
-    reason: str
-    subject: str
-    payment: str | None
-    status: str
-    evidence: dict[str, Any]
-    created_at: str
-    resolved_at: str | None
 
 
 async def list_rails(context: Context[Services]) -> Answer:
@@ -232,31 +216,6 @@ async def find_deposits(context: Context[Services], query: FindDeposits) -> Answ
     return Answer({"data": [deposit_object(row) for row in rows], "next_cursor": None})
 
 
-async def list_reviews(context: Context[Services], query: ListReviews) -> Answer:
-    table = table_of(Review)
-    wanted = select(table).where(table.c.merchant_id == context.merchant_id, table.c.mode == context.mode)
-    if query.status is not None:
-        wanted = wanted.where(table.c.status == query.status)
-    if query.after is not None:
-        wanted = wanted.where(table.c.id < query.after)
-    found = await context.services.reads.all(wanted.order_by(table.c.id.desc()).limit(query.limit + 1))
-    rows, next_cursor = listed(found, query)
-    shown = [
-        {
-            "id": row["id"],
-            "reason": row["reason"],
-            "subject": row["subject"],
-            "payment": row["payment_id"],
-            "status": row["status"],
-            "evidence": orjson.loads(row["evidence"]),
-            "created_at": rfc3339(row["created_us"]),
-            "resolved_at": None if row["resolved_us"] is None else rfc3339(row["resolved_us"]),
-        }
-        for row in rows
-    ]
-    return Answer({"data": shown, "next_cursor": next_cursor})
-
-
 ENDPOINTS = (
     Endpoint("GET", "/v1/rails", list_rails, summary="List rails, their methods and their health", tag="Rails",
              answer=Listed[RailShown]),
@@ -266,6 +225,4 @@ ENDPOINTS = (
              tag="Routing", answer=DecisionShown, refusals=(409,)),
     Endpoint("GET", "/v1/deposits", find_deposits, summary="Find what a transaction paid", tag="Payments",
              query=FindDeposits, answer=Listed[DepositShown]),
-    Endpoint("GET", "/v1/reviews", list_reviews, summary="List what needs a person, newest first", tag="Payments",
-             query=ListReviews, answer=Listed[ReviewShown]),
 )  # fmt: skip

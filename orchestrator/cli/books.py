@@ -60,6 +60,8 @@ def ledger_check(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = F
         print_json(report.to_json())
     else:
         print(f"{report.entries} entries, {report.postings} postings, {report.accounts} accounts")
+        for held in report.suspense:
+            print(f"  in suspense: {held.amount} {held.currency} ({held.state}: {held.review} {held.reason})")
         for finding in report.findings:
             print(f"  {finding}")
         print("the books balance, and rebuilt equals materialised" if report.ok else "THE BOOKS DO NOT HOLD")

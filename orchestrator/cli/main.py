@@ -15,6 +15,7 @@ from orchestrator.cli import (
     people,
     prices,
     rails_and_rates,
+    reviews,
     rules,
     serve,
     signer,
@@ -42,6 +43,7 @@ doctor.register(app)
 signer.register(app)
 sweeps.register(app)
 events.register(app)
+reviews.register(app)
 deposits.register(app)
 
 

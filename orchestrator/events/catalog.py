@@ -40,6 +40,7 @@ class EventType(StrEnum):
     DEPOSIT_CONFIRMED = "deposit.confirmed"
     DEPOSIT_ORPHANED = "deposit.orphaned"
     DEPOSIT_UNALLOCATED = "deposit.unallocated"
+    REVIEW_RESOLVED = "review.resolved"
     PAYOUT_CREATED = "payout.created"
     PAYOUT_PAID = "payout.paid"
     PAYOUT_FAILED = "payout.failed"

@@ -3,7 +3,7 @@
 Checked: every entry sums to zero per asset; sequences are gapless; every ``balance_after`` follows; no fact is posted
 twice; materialised balances equal the rebuilt ones; no wallet part is overdrawn; lots, holds and debt add up to the
 accounts (``check_wallets``); usage events of each flush equal their entry (``check_usage``); pending earnings and open payouts equal their accounts
-(``check_merchants``); every credited capture and
+(``check_merchants``); every unit in suspense has its review item (``check_suspense``); every credited capture and
 deposit has its money claim and its entry.
 """
 
@@ -19,6 +19,7 @@ from orchestrator.database.reads import Reads, Snapshot
 from orchestrator.database.tables import table_of
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.check_merchants import check_merchants
+from orchestrator.ledger.check_suspense import check_suspense
 from orchestrator.ledger.check_usage import check_usage
 from orchestrator.ledger.check_wallets import AccountKey, check_wallets
 from orchestrator.ledger.report import FINDINGS_MAX, Report
@@ -37,6 +38,7 @@ async def check(reads: Reads) -> Report:
         await check_wallets(snapshot, report, rebuilt)
         await check_usage(snapshot, report)
         await check_merchants(snapshot, report, rebuilt)
+        await check_suspense(snapshot, report, rebuilt)
         await _facts(snapshot, report)
         await _balances(snapshot, report, rebuilt)
     return report

@@ -31,6 +31,8 @@ from orchestrator.payments.deposit_reversal import IN_SUSPENSE
 from orchestrator.payments.sightings import Network, deposit_object
 from rates.money import Asset, Money
 
+_ACTION: Final = {"credited": "credit", "refund_planned": "plan_refund", "ignored": "ignore"}
+"""What a review of the deposit notes as decided."""
 _BY_SUBJECT: Final = ("merchant_id", "subject")
 LISTED_MAX: Final = 200
 Rails = Mapping[tuple[str, str], RailAdapter]
@@ -248,10 +250,11 @@ def _in_suspense(view: View, row: Row) -> Row:
 def _resolve(view: View, changes: Changes, deposit: Row, decided: Decided, result: str) -> None:
     """Close the reviews of a deposit, with who decided and why."""
     for review in view.many("review", _BY_SUBJECT, (deposit["merchant_id"], deposit["id"])):
-        if review["status"] == "open":
+        if review["status"] == "open" or review["action"] in {"plan_refund", "ignore"}:
             evidence = orjson.loads(review["evidence"])
             evidence |= {"decided": result, "by": decided.by, "reason": decided.reason}
             changes.update(
                 "review", (deposit["merchant_id"], review["id"]), status="resolved", resolved_us=view.now_us,
-                evidence=orjson.dumps(evidence).decode(),
+                evidence=orjson.dumps(evidence).decode(), action=_ACTION[result], note=decided.reason,
+                resolved_by=decided.by,
             )  # fmt: skip

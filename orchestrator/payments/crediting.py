@@ -74,6 +74,11 @@ def claim(view: View, changes: Changes, money: MoneyAt) -> None:
 def credit_wallet(view: View, changes: Changes, money: MoneyAt, price: Price) -> int:
     """Credit a wallet with money that arrived; return the principal in USD/9 units (debt repaid included)."""
     claim(view, changes, money)
+    return credit_claimed(view, changes, money, price)
+
+
+def credit_claimed(view: View, changes: Changes, money: MoneyAt, price: Price) -> int:
+    """Credit a wallet with money that was claimed before (it was in suspense); return the principal, as above."""
     debt = debt_state(view, money.merchant_id, money.mode, money.wallet_id)
     entry, paid = top_up(
         money.object_id,
