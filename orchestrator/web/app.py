@@ -13,6 +13,7 @@ from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guard
 from orchestrator.web.pay import PayPage
 from orchestrator.web.payouts import PayoutDesk
 from orchestrator.web.rate_pages import RatePages
+from orchestrator.web.reviews import ReviewDesk
 from orchestrator.web.rule_pages import RulePages
 from orchestrator.web.sign_in import SignIn
 
@@ -24,6 +25,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
     board = Dashboard(services, sign_in)
     rules = RulePages(board)
     payouts = PayoutDesk(services, board)
+    reviews = ReviewDesk(services, board)
 
     def closed(handler: Handler) -> Handler:
         return guarded(sign_in.required(handler), forms_stay=True)
@@ -46,7 +48,8 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard/rates", closed(RatePages(board).rates)),
         web.get("/dashboard/decisions", closed(rules.decisions)),
         web.get("/dashboard/decisions/{merchant}/{decision}", closed(rules.decision)),
-        web.get("/dashboard/reviews", closed(board.reviews)),
+        web.get("/dashboard/reviews", closed(reviews.show)),
+        web.post("/dashboard/reviews/{review}", closed(reviews.act)),
         web.get("/dashboard/payouts", closed(payouts.show)),
         web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail}", closed(payouts.act)),
     ]

@@ -1,4 +1,4 @@
-"""The operators' pages: what happened, how the rails are, which rules are in force. They look; only payouts are decided here."""
+"""The operators' pages: what happened, how the rails are, which rules are in force. They look; payouts and reviews are decided."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orchestrator.web import show
 from orchestrator.web.door import rendered
 from orchestrator.web.figures import figures
 from orchestrator.web.proof import proof_state
-from orchestrator.web.records import payment_file, payments_page, reviews_page
+from orchestrator.web.records import payment_file, payments_page
 from orchestrator.web.sign_in import SIGNED_IN, SignIn
 from rates.money import WALLET_USD, Asset, Money
 
@@ -120,12 +120,6 @@ class Dashboard:
             "defaults": [offer_text(offer) for offer in ruleset.defaults],
             "yaml": yaml_text(ruleset),
         }
-
-    async def reviews(self, request: web.Request) -> web.StreamResponse:
-        status = "resolved" if request.query.get("status") == "resolved" else "open"
-        after = request.query.get("after", "")[:QUERY_CHARS_MAX]
-        rows, following = await reviews_page(self.services.reads, status=status, after=after)
-        return await self.page(request, "reviews.html", {"rows": rows, "following": following, "status": status})
 
     def _rails(self) -> list[dict[str, Any]]:
         now = self.services.clock.now()
