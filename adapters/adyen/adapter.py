@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 import aiohttp
 from pydantic import ValidationError
 
-from adapters.adyen import wire, wire_amounts, wire_webhooks
+from adapters.adyen import wire, wire_amounts, wire_operations, wire_webhooks
 from adapters.adyen.client import AsyncAdyenClient, Refused, payment_links
+from adapters.adyen.operations import AdyenOperations
 from adapters.adyen.options import METHODS, read_options
 from adapters.base import (
     CancelOutcome,
@@ -27,28 +28,27 @@ from adapters.base import (
     RailMisconfigured,
     Redirect,
 )
+from adapters.operations import DisputeEvent, RefundEvent
 from rates.money import MoneyError
 
 
-class AdyenAdapter:
+class AdyenAdapter(AdyenOperations):
     """One merchant account at Adyen."""
 
     def __init__(self, account: RailAccount, http: aiohttp.ClientSession) -> None:
         options = read_options(account)
-        self._account = account
-        self._merchant_account = options.merchant_account
         self._hmac_keys = [key.get_secret_value() for key in options.hmac_keys]
         self._capabilities = tuple(METHODS[method] for method in options.methods)
-        self._links = payment_links(
-            AsyncAdyenClient(
-                http,
-                api_key=options.api_key.get_secret_value(),
-                live=account.mode is Mode.LIVE,
-                base_url=account.base_url,
-                live_endpoint_prefix=options.live_endpoint_prefix,
-                answer_seconds_max=options.answer_seconds_max,
-            )
+        client = AsyncAdyenClient(
+            http,
+            api_key=options.api_key.get_secret_value(),
+            live=account.mode is Mode.LIVE,
+            base_url=account.base_url,
+            live_endpoint_prefix=options.live_endpoint_prefix,
+            answer_seconds_max=options.answer_seconds_max,
         )
+        super().__init__(client, account, options.merchant_account)
+        self._links = payment_links(client)
 
     @property
     def account(self) -> RailAccount:
@@ -117,6 +117,14 @@ class AdyenAdapter:
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> Sequence[RailEvent]:  # noqa: ARG002  # the signature is in the body
         return wire_webhooks.read_webhook(body, self._account, self._merchant_account, self._hmac_keys)
+
+    def parse_reversals(self, headers: Mapping[str, str], body: bytes) -> Sequence[RefundEvent | DisputeEvent]:  # noqa: ARG002  # as above
+        items = wire_webhooks.verified_items(body, self._account, self._merchant_account, self._hmac_keys)
+        readers = (wire_operations.refund_event, wire_operations.dispute_event)
+        return [event for item in items for read in readers if (event := read(item, self._account)) is not None]
+
+    def event_types(self, body: bytes) -> Sequence[tuple[str, bool]]:
+        return [(code, wire_operations.is_read(code)) for code in wire_webhooks.event_codes(body)]
 
     def webhook_answer(self) -> tuple[int, str, str]:
         """Any 2xx is accepted today; older endpoints are accepted by this body. It satisfies both.

@@ -23,6 +23,9 @@ from adapters.kit.http import ANSWER_SECONDS, call_timeout, from_status, from_tr
 
 ANSWER_BYTES_MAX: Final = 1_000_000
 SDK_HOST: Final = "https://checkout-test.adyen.com"
+REPORT_HOST: Final = "https://ca-test.adyen.com"
+"""Of the Customer Area: reports and the disputes API."""
+REPORT_BYTES_MAX: Final = 100_000_000
 IN_PROGRESS: Final = "704"
 """A request with this Idempotency-Key is processed or in progress.
 Source: https://docs.adyen.com/development-resources/api-idempotency."""
@@ -58,7 +61,7 @@ class AsyncAdyenClient(AdyenClient):  # type: ignore[misc]  # the SDK has no typ
 
     def _determine_api_url(self, platform: str, endpoint: str) -> str:
         if self._base_url is not None:
-            return endpoint.replace(SDK_HOST, self._base_url, 1)
+            return endpoint.replace(SDK_HOST, self._base_url, 1).replace(REPORT_HOST, self._base_url, 1)
         url: str = super()._determine_api_url(platform, endpoint)
         return url
 
@@ -69,8 +72,10 @@ class AsyncAdyenClient(AdyenClient):  # type: ignore[misc]  # the SDK has no typ
         method: str,
         endpoint: str,
         idempotency_key: str | None = None,
+        *,
+        reading: bool = False,
     ) -> Answer:
-        """Send one request. Raises RailUnavailable, OutcomeUnknown, RailMisconfigured, Refused."""
+        """Send one request; ``reading``: a POST that changes nothing. Raises RailUnavailable, OutcomeUnknown, RailMisconfigured, Refused."""
         headers = {
             "x-api-key": str(self.xapikey),
             "accept": "application/json",
@@ -80,7 +85,7 @@ class AsyncAdyenClient(AdyenClient):  # type: ignore[misc]  # the SDK has no typ
         if idempotency_key is not None:
             headers[self.IDEMPOTENCY_HEADER_NAME] = idempotency_key
         url = self._determine_api_url(self.platform, endpoint)
-        doing, reading = f"adyen {service} {method}", method == "GET"
+        doing, reading = f"adyen {service} {method}", reading or method == "GET"
         try:
             async with self._http.request(
                 method, url, json=request_data, headers=headers, timeout=self._timeout, allow_redirects=False
@@ -93,18 +98,36 @@ class AsyncAdyenClient(AdyenClient):  # type: ignore[misc]  # the SDK has no typ
             return Answer(message, _answered_at(response))
         raise _error(doing, response, message or {}, reading=reading, secret=str(self.xapikey))
 
+    async def download(self, path: str) -> str | None:
+        """Read one report; None where there is none yet (404). Raises RailUnavailable, RailMisconfigured."""
+        url = self._determine_api_url(self.platform, REPORT_HOST + path)
+        headers = {"x-api-key": str(self.xapikey), "accept": "text/csv"}
+        try:
+            async with self._http.get(url, headers=headers, timeout=self._timeout, allow_redirects=False) as response:
+                if response.status == 404:
+                    return None
+                body = await _body(response, REPORT_BYTES_MAX)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise from_transport(error, doing="adyen report", reading=True) from error
+        if response.status != 200:
+            raise _error("adyen report", response, _json(body) or {}, reading=True, secret=str(self.xapikey))
+        try:
+            return body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise RailMisconfigured("adyen report: not UTF-8") from None
+
 
 def payment_links(client: AsyncAdyenClient) -> PaymentLinksApi:
     """Return the SDK's payment link service; its methods return an awaitable Answer."""
     return PaymentLinksApi(client=client)
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes:
+async def _body(response: aiohttp.ClientResponse, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_chunked(65_536):
         body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise aiohttp.ClientPayloadError(f"answer is longer than {ANSWER_BYTES_MAX} bytes")
+        if len(body) > bytes_max:
+            raise aiohttp.ClientPayloadError(f"answer is longer than {bytes_max} bytes")
     return bytes(body)
 
 

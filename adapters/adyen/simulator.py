@@ -15,12 +15,13 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from aiohttp import web
 
+from adapters.adyen.simulator_money import Books, NotPossible
 from adapters.adyen.simulator_page import page
 from adapters.adyen.simulator_state import LINKS_MAX, Bank, Link, Step, new_reference, now
 from adapters.base import SimulatorSettings
@@ -28,7 +29,7 @@ from adapters.kit.simulator import Handler, Switches, WebhookSender, add_control
 
 EXPIRY_DAYS_MAX: Final = 70
 BODY_BYTES_MAX: Final = 100_000
-OUTCOMES: Final = ("paid", "refused", "pending", "abandoned")
+OUTCOMES: Final = ("paid", "refused", "pending", "abandoned", "chargeback")
 
 
 class _No(Exception):
@@ -72,6 +73,12 @@ def _refuse(status: int) -> web.Response:
     return _No(status, "999", "Service unavailable", "internal").answer()
 
 
+@dataclass(slots=True)
+class AdyenSwitches(Switches):
+    refund_fails: str = ""
+    """Every refund is received, and then fails with this reason."""
+
+
 class _Simulator:
     """The handlers, and the account that they answer for."""
 
@@ -80,9 +87,17 @@ class _Simulator:
         self.base_url = settings.base_url
         self.api_key = str(options["api_key"])
         self.merchant_account = str(options["merchant_account"])
-        self.switches = Switches()
+        self.switches = AdyenSwitches()
+        self.modified: dict[str, tuple[str, dict[str, Any]]] = {}
         self.sender = WebhookSender(settings.webhook_url, self.switches)
-        self.bank = Bank(bytes.fromhex(str(options["hmac_keys"][0])), live=False, sender=self.sender)
+        self.bank = Bank(
+            bytes.fromhex(str(options["hmac_keys"][0])),
+            live=False,
+            merchant_account=self.merchant_account,
+            sender=self.sender,
+        )
+        self.books = Books(self.bank, self.merchant_account)
+        self.bank.paid = self.books.settle
 
     # --- the API ------------------------------------------------------------------------------------------------
 
@@ -149,6 +164,48 @@ class _Simulator:
             link.become("expired")
         return web.json_response(link.shown())
 
+    # --- money that was taken -----------------------------------------------------------------------------------
+
+    async def modify(self, request: web.Request) -> web.StreamResponse:
+        self._let_in(request)
+        body, psp, what = await _json(request), request.match_info["psp"], request.match_info["what"]
+        key, fingerprint = request.headers.get("Idempotency-Key", ""), json.dumps([psp, what, body], sort_keys=True)
+        if key in self.modified:
+            kept, answer = self.modified[key]
+            if kept != fingerprint:
+                raise _No(422, "703", "Idempotency-Key was used with another request")
+            return web.json_response(answer, status=201)
+        try:
+            match what:
+                case "refunds":
+                    answer = self.books.refund(psp, body, fails=self.switches.refund_fails)
+                case "captures":
+                    answer = self.books.capture(psp, body)
+                case _:
+                    answer = self.books.cancel(psp, body)
+        except NotPossible as no:
+            raise _No(422, "167", str(no)) from None
+        if key:
+            self.modified[key] = fingerprint, answer
+        return web.json_response(answer, status=201)
+
+    async def methods(self, request: web.Request) -> web.StreamResponse:
+        self._let_in(request)
+        if (await _json(request)).get("merchantAccount") != self.merchant_account:
+            raise _No(403, "901", "Invalid Merchant Account", "security")
+        return web.json_response({"paymentMethods": [{"name": "iDEAL", "type": "ideal"}]})
+
+    async def dispute(self, request: web.Request) -> web.StreamResponse:
+        self._let_in(request)
+        return web.json_response(self.books.dispute(request.match_info["call"], await _json(request)))
+
+    async def report(self, request: web.Request) -> web.StreamResponse:
+        self._let_in(request)
+        text = self.books.batch(int(request.match_info["batch"]))
+        if text is None:
+            raise web.HTTPNotFound
+        return web.Response(text=text, content_type="text/csv")
+
     # --- the buyer ----------------------------------------------------------------------------------------------
 
     async def show_page(self, request: web.Request) -> web.StreamResponse:
@@ -172,6 +229,10 @@ class _Simulator:
         """Do what the buyer chose."""
         if outcome not in OUTCOMES:
             raise _No(422, "702", f"outcome is one of {', '.join(OUTCOMES)}")
+        if outcome == "chargeback" and link.status == "completed":
+            return Step(
+                "disputed", "Your bank has the dispute.", psp_reference=self.books.charge_back(link.psp_reference)
+            )
         if link.status not in {"active", "paymentPending"}:
             return Step("closed", f"This payment link is {link.status}.")
         if self.switches.decline and outcome in {"paid", "pending"}:
@@ -232,6 +293,17 @@ def build_simulator(settings: SimulatorSettings) -> web.Application:
         ("POST", links, simulator.create),
         ("GET", links + "/{id}", simulator.show),
         ("PATCH", links + "/{id}", simulator.change),
+    ):
+        app.router.add_route(method, path, api(simulator.switches, _answering(handler), _refuse))
+    for method, path, handler in (
+        ("POST", "/v72/payments/{psp}/{what:refunds|captures|cancels}", simulator.modify),
+        ("POST", "/v72/paymentMethods", simulator.methods),
+        ("POST", "/ca/services/DisputeService/v30/{call}", simulator.dispute),
+        (
+            "GET",
+            f"/reports/download/MerchantAccount/{simulator.merchant_account}/settlement_detail_report_batch_{{batch}}.csv",
+            simulator.report,
+        ),
     ):
         app.router.add_route(method, path, api(simulator.switches, _answering(handler), _refuse))
     app.router.add_get("/pay/{id}", simulator.show_page)

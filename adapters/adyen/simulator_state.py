@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -92,6 +92,21 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@dataclass(slots=True)
+class Payment:
+    """Money that a buyer gave, or that is reserved."""
+
+    psp_reference: str
+    reference: str
+    method: str
+    currency: str
+    value: int
+    captured: int
+    refunded: int = 0
+    disputed: bool = False
+    cancelled: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What the buyer sees after one choice on the hosted page."""
@@ -109,14 +124,28 @@ class Bank:
 
     hmac_key: bytes
     live: bool
+    merchant_account: str
     sender: WebhookSender
     links: dict[str, Link] = field(default_factory=dict)
     answers: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     """By Idempotency-Key: the first answer, given again without acting."""
 
+    payments: dict[str, Payment] = field(default_factory=dict)
+    paid: Callable[[Payment], None] = field(default=lambda _payment: None)
+    """What happens to money once it is captured (simulator_money.py)."""
+
     def pay(self, link: Link) -> Step:
         link.psp_reference = link.psp_reference or new_reference()
         link.become("completed")
+        amount = link.body["amount"]
+        reserved = link.body.get("manualCapture") is True
+        payment = Payment(
+            link.psp_reference, link.body["reference"], link.method, amount["currency"], amount["value"],
+            0 if reserved else amount["value"],
+        )  # fmt: skip
+        self.payments[payment.psp_reference] = payment
+        if not reserved:
+            self.paid(payment)
         self._tell(link, "AUTHORISATION", success=True)
         return Step("succeeded", "Paid. Thank you.", psp_reference=link.psp_reference)
 
@@ -161,6 +190,34 @@ class Bank:
             "success": "true" if success else "false",
         }
         item["additionalData"] = {"hmacSignature": self.sign(item), "paymentLinkId": link.id}
+        self.sender.send(event, self._message(item))
+
+    def tell_of(  # the fields of one notification
+        self,
+        payment: Payment,
+        event: str,
+        psp: str,
+        reference: str,
+        value: int,
+        *,
+        reason: str = "",
+        told: str = "",
+        good: bool = False,
+    ) -> None:
+        """Send an item about money that was taken; a reason means that it did not succeed, unless ``good``."""
+        item: dict[str, Any] = {
+            "amount": {"currency": payment.currency, "value": value},
+            "eventCode": event,
+            "eventDate": now().replace(microsecond=0).isoformat(),
+            "merchantAccountCode": self.merchant_account,
+            "merchantReference": reference,
+            "originalReference": payment.psp_reference,
+            "paymentMethod": payment.method,
+            "pspReference": psp,
+            "reason": reason or told,
+            "success": "true" if good or not reason else "false",
+        }
+        item["additionalData"] = {"hmacSignature": self.sign(item)}
         self.sender.send(event, self._message(item))
 
     def _message(self, item: Mapping[str, Any]) -> BuildMessage:

@@ -28,6 +28,10 @@ RESEND_WINDOW_SECONDS: Final = 7 * 24 * 3600
 OUR_REFERENCE: Final = re.compile(rf"[A-Za-z0-9_.\-]{{1,{REFERENCE_CHARS_MAX}}}")
 """No colon: the webhook's signature joins its fields with colons, and a colon inside would make it ambiguous."""
 
+LATER: Final = ".later"
+"""Ends the reference of an order with ``capture_later``: the webhook's signed fields then say that an AUTHORISATION of it
+is a reservation only."""
+
 LINK_STATUS_MEANS: Final = {
     "active": RailEventKind.ACTION_REQUIRED,
     "paymentPending": RailEventKind.PENDING,
@@ -81,7 +85,7 @@ def link_request(order: PaymentOrder, merchant_account: str) -> dict[str, Any]:
     """
     body: dict[str, Any] = {
         "merchantAccount": merchant_account,
-        "reference": order.attempt_id,
+        "reference": order.attempt_id + (LATER if order.capture_later else ""),
         "amount": wire_amounts.to_wire(order.amount),
         "countryCode": order.country,
         "allowedPaymentMethods": [word_of(RAIL, order.method, order.country)],
@@ -89,9 +93,15 @@ def link_request(order: PaymentOrder, merchant_account: str) -> dict[str, Any]:
         "returnUrl": order.return_url,
         "expiresAt": order.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "reusable": False,
-        "manualCapture": False,
-        "captureDelayHours": 0,
+        "manualCapture": order.capture_later,
     }
+    if not order.capture_later:
+        body["captureDelayHours"] = 0
+    if order.merchant_category:
+        body["mcc"] = order.merchant_category
+    if order.statement_suffix:
+        # https://docs.adyen.com/api-explorer/Checkout/latest/post/paymentLinks: 22 letters, digits and a few marks
+        body["shopperStatement"] = re.sub(r"[^A-Za-z0-9.,'_?+* /-]", "", order.statement_suffix)[:22].strip()
     language = order.locale.partition("-")[0].lower()
     if language in LOCALES:
         body["shopperLocale"] = LOCALES[language]
@@ -120,7 +130,7 @@ def link_event(link: Link, account: RailAccount, answered_at: datetime) -> RailE
         mode=account.mode,
         event_id=f"{link.id}:{link.status}",
         kind=LINK_STATUS_MEANS.get(link.status, RailEventKind.PENDING),
-        attempt_id=link.reference,
+        attempt_id=link.reference.removesuffix(LATER),
         rail_reference=link.id,
         occurred_at=(link.updatedAt or answered_at).astimezone(UTC),
         detail={"link_status": link.status, "status_known": link.status in LINK_STATUS_MEANS},

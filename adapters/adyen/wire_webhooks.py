@@ -17,7 +17,7 @@ from Adyen.util import is_valid_hmac_notification
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.adyen import wire_amounts, wire_declines
-from adapters.adyen.wire import OUR_REFERENCE, Amount
+from adapters.adyen.wire import LATER, OUR_REFERENCE, Amount
 from adapters.base import Decline, Mode, RailAccount, RailEvent, RailEventKind, WebhookRejected
 from rates.money import Money, MoneyError
 
@@ -53,6 +53,18 @@ class Item(BaseModel):
 
 def read_webhook(body: bytes, account: RailAccount, merchant_account: str, keys: Sequence[str]) -> list[RailEvent]:
     """Verify every item, then read them. One bad item rejects all. Raises WebhookRejected."""
+    items = verified_items(body, account, merchant_account, keys)
+    return [event for item in items if (event := _event(item, account)) is not None]
+
+
+def event_codes(body: bytes) -> list[str]:
+    """Return the eventCode of each item of a message that was verified before."""
+    items = json.loads(body)["notificationItems"]
+    return [str(item["NotificationRequestItem"]["eventCode"]) for item in items]
+
+
+def verified_items(body: bytes, account: RailAccount, merchant_account: str, keys: Sequence[str]) -> list[Item]:
+    """Return the items of a message, every one signed for this account and mode. Raises WebhookRejected."""
     try:
         message = json.loads(body)
     except ValueError:
@@ -68,7 +80,7 @@ def read_webhook(body: bytes, account: RailAccount, merchant_account: str, keys:
     for item in items:
         if item.merchantAccountCode != merchant_account:
             raise WebhookRejected(f"an item is for merchant account {item.merchantAccountCode!r}")
-    return [event for item in items if (event := _event(item, account)) is not None]
+    return items
 
 
 def _verified(wrapped: object, keys: Sequence[str], place: int) -> Item:
@@ -108,10 +120,10 @@ def _event(item: Item, account: RailAccount) -> RailEvent | None:
         # Adyen: a duplicate has the same eventCode and pspReference; success may turn from false to true later
         event_id=f"{item.eventCode}:{item.pspReference}:{item.success}",
         kind=kind,
-        attempt_id=item.merchantReference,
+        attempt_id=item.merchantReference.removesuffix(LATER),
         rail_reference=None,  # paymentLinkId stands in additionalData, which is not signed
         occurred_at=item.eventDate.astimezone(UTC),
-        money_id=item.pspReference if captured is not None else None,
+        money_id=_money_id(item) if captured is not None else None,
         amount=captured,
         decline=decline,
         still_open=decline is not None,
@@ -122,9 +134,8 @@ def _event(item: Item, account: RailAccount) -> RailEvent | None:
 def _meaning(item: Item) -> tuple[RailEventKind, Decline | None, Money | None] | None:
     """Return kind, decline and captured amount. Only the words below mean anything; a new one gives None."""
     match item.eventCode, item.success:
-        case "AUTHORISATION", "true":
-            # captured at once, because each link says manualCapture false and captureDelayHours 0
-            return RailEventKind.CAPTURED, None, _amount(item)
+        case "AUTHORISATION" | "CAPTURE", "true":
+            return _money_word(item)
         case "AUTHORISATION", "false":
             return RailEventKind.DECLINED, wire_declines.read_reason(item.reason or ""), None
         case "OFFER_CLOSED", "true":
@@ -137,7 +148,23 @@ def _meaning(item: Item) -> tuple[RailEventKind, Decline | None, Money | None] |
             return None
 
 
-def _amount(item: Item) -> Money:
+def _money_word(item: Item) -> tuple[RailEventKind, Decline | None, Money | None] | None:
+    """Say what AUTHORISATION and CAPTURE mean: the money itself, unless the reference says that it was only reserved."""
+    later = item.merchantReference.endswith(LATER)
+    if item.eventCode == "AUTHORISATION" and later:
+        return RailEventKind.PENDING, None, None
+    if item.eventCode == "CAPTURE" and not (later and item.originalReference):
+        return None
+    # captured at once, because each other link says manualCapture false and captureDelayHours 0
+    return RailEventKind.CAPTURED, None, amount_of(item)
+
+
+def _money_id(item: Item) -> str:
+    """Return the payment's own reference, which a CAPTURE names as the original."""
+    return item.originalReference if item.eventCode == "CAPTURE" else item.pspReference
+
+
+def amount_of(item: Item) -> Money:
     try:
         return wire_amounts.from_wire(item.amount.currency, item.amount.value)
     except MoneyError as error:
@@ -146,6 +173,8 @@ def _amount(item: Item) -> Money:
 
 def _detail(item: Item) -> Mapping[str, Any]:
     detail = {"event_code": item.eventCode, "psp_reference": item.pspReference, "success": item.success}
+    if item.eventCode == "AUTHORISATION" and item.success == "true" and item.merchantReference.endswith(LATER):
+        detail["authorisation"] = item.pspReference
     if item.originalReference:
         detail["original_reference"] = item.originalReference
     if item.paymentMethod:

@@ -1,0 +1,158 @@
+"""Adyen's refunds, disputes and settlement detail report: shapes, words, and what they mean.
+
+Sources: https://docs.adyen.com/online-payments/refund, https://docs.adyen.com/online-payments/capture,
+https://docs.adyen.com/risk-management/disputes-api/dispute-notifications (event codes),
+https://docs.adyen.com/reporting/settlement-reconciliation/transaction-level/settlement-details-report (columns, types)
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from adapters.adyen import wire_amounts
+from adapters.adyen.wire_webhooks import Item, amount_of
+from adapters.base import RailAccount
+from adapters.operations import (
+    DisputeEvent,
+    DisputeState,
+    Funds,
+    LineKind,
+    RefundEvent,
+    RefundState,
+    SettlementLine,
+)
+from rates.money import Money, MoneyError, Rounding, display_asset
+
+REFUND_MEANS: Final = {
+    ("REFUND", "true"): RefundState.SUCCEEDED,
+    ("REFUND", "false"): RefundState.FAILED,
+    ("REFUND_FAILED", "true"): RefundState.FAILED,
+    ("REFUNDED_REVERSED", "true"): RefundState.FAILED,
+}
+"""``REFUND`` true: "the refund request was successful"; a bank may still send it back, which the other two say."""
+
+DISPUTE_MEANS: Final = {
+    "REQUEST_FOR_INFORMATION": (DisputeState.NEEDS_ANSWER, Funds.UNCHANGED, True),
+    "NOTIFICATION_OF_CHARGEBACK": (DisputeState.NEEDS_ANSWER, Funds.UNCHANGED, False),
+    "CHARGEBACK": (DisputeState.NEEDS_ANSWER, Funds.WITHDRAWN, False),
+    "INFORMATION_SUPPLIED": (DisputeState.UNDER_REVIEW, Funds.UNCHANGED, False),
+    "CHARGEBACK_REVERSED": (DisputeState.UNDER_REVIEW, Funds.RETURNED, False),
+    "SECOND_CHARGEBACK": (DisputeState.LOST, Funds.WITHDRAWN, False),
+    "PREARBITRATION_WON": (DisputeState.WON, Funds.UNCHANGED, False),
+    "PREARBITRATION_LOST": (DisputeState.LOST, Funds.WITHDRAWN, False),
+    "ISSUER_RESPONSE_TIMEFRAME_EXPIRED": (DisputeState.WON, Funds.UNCHANGED, False),
+    "DISPUTE_DEFENSE_PERIOD_ENDED": (DisputeState.LOST, Funds.UNCHANGED, False),
+}
+"""State, what happened to the money, and whether it is only a question. Others say nothing of a dispute."""
+
+OTHER_CODES: Final = frozenset({"AUTHORISATION", "OFFER_CLOSED", "CANCELLATION", "EXPIRE", "CAPTURE"})
+LINE_MEANS: Final = {
+    "Settled": LineKind.PAYMENT,
+    "Refunded": LineKind.REFUND,
+    "RefundedReversed": LineKind.REFUND_FAILED,
+    "Chargeback": LineKind.DISPUTE,
+    "SecondChargeback": LineKind.DISPUTE,
+    "ChargebackReversed": LineKind.DISPUTE_REVERSED,
+    "Fee": LineKind.FEE,
+    "InvoiceDeduction": LineKind.FEE,
+    "MerchantPayout": LineKind.PAYOUT,
+}
+FEES: Final = ("Commission (NC)", "Markup (NC)", "Scheme Fees (NC)", "Interchange (NC)")
+
+
+class UnreadableReport(ValueError):
+    """The file has not the columns or amounts of Adyen's document: a person must look."""
+
+
+def is_read(code: str) -> bool:
+    return code in OTHER_CODES or code in DISPUTE_MEANS or any(code == known for known, _ in REFUND_MEANS)
+
+
+def refund_event(item: Item, account: RailAccount) -> RefundEvent | None:
+    state = REFUND_MEANS.get((item.eventCode, item.success))
+    if state is None:
+        return None
+    return RefundEvent(
+        rail=account.rail,
+        account=account.account,
+        mode=account.mode,
+        event_id=f"{item.eventCode}:{item.pspReference}:{item.success}",
+        state=state,
+        refund_id=item.merchantReference or None,
+        rail_reference=item.pspReference,
+        money_id=item.originalReference or None,
+        amount=amount_of(item),
+        occurred_at=item.eventDate.astimezone(UTC),
+        reason="" if state is RefundState.SUCCEEDED else (item.reason or "")[:200],
+    )
+
+
+def dispute_event(item: Item, account: RailAccount) -> DisputeEvent | None:
+    meaning = DISPUTE_MEANS.get(item.eventCode)
+    if meaning is None or item.success != "true":
+        return None
+    state, funds, inquiry = meaning
+    return DisputeEvent(
+        rail=account.rail,
+        account=account.account,
+        mode=account.mode,
+        event_id=f"{item.eventCode}:{item.pspReference}",
+        dispute_id=item.pspReference,
+        state=state,
+        inquiry=inquiry,
+        funds=funds,
+        money_id=item.originalReference or None,
+        attempt_id=item.merchantReference or None,
+        amount=amount_of(item),
+        reason=(item.reason or "")[:200],
+        answer_by=None,  # stands in additionalData, which the signature does not cover
+        occurred_at=item.eventDate.astimezone(UTC),
+    )
+
+
+def settlement_lines(text: str, batch: str) -> Iterator[SettlementLine]:
+    """Read one settlement detail report. Raises UnreadableReport."""
+    for number, row in enumerate(csv.DictReader(text.splitlines()), start=1):
+        try:
+            yield _line(row, batch, number)
+        except (KeyError, InvalidOperation, MoneyError, ValueError, ZoneInfoNotFoundError) as error:
+            raise UnreadableReport(f"batch {batch}, line {number}: {type(error).__name__} {error}") from None
+
+
+def _line(row: Mapping[str, str], batch: str, number: int) -> SettlementLine:
+    """Fees and net are in the currency of settlement; gross is shown in it too, as net and fees."""
+    currency = row["Net Currency"] or row["Gross Currency"]
+    net = _amount(row["Net Credit (NC)"], currency) - _amount(row["Net Debit (NC)"], currency)
+    fee = sum((_amount(row[name], currency) for name in FEES), start=Money.zero(display_asset(currency)))
+    kind = LINE_MEANS.get(row["Type"], LineKind.OTHER)
+    created = datetime.fromisoformat(row["Creation Date"]).replace(tzinfo=_zone(row["TimeZone"]))
+    return SettlementLine(
+        line_id=f"{batch}:{number}",
+        kind=kind,
+        word=row["Type"],
+        money_id=row["Psp Reference"] or None,
+        attempt_id=row["Merchant Reference"] or None if kind is LineKind.PAYMENT else None,
+        reference=row["Modification Reference"] or None,
+        gross=net + fee,
+        fee=fee,
+        net=net,
+        occurred_at=created.astimezone(UTC),
+        batch=batch,
+    )
+
+
+def _amount(text: str, currency: str) -> Money:
+    value = Decimal(text or "0")
+    if currency not in wire_amounts.DECIMALS or not value.is_finite():
+        raise UnreadableReport(f"no amount: {text} {currency}")
+    return Money.of(Fraction(value), display_asset(currency), Rounding.EXACT)
+
+
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo({"CET": "Europe/Amsterdam", "CEST": "Europe/Amsterdam", "": "UTC"}.get(name, name))
