@@ -56,7 +56,7 @@ def configured(rpc_url: str, contract: str, dollar: str, socket: Path, **more: A
     return {
         "rails": {
             "evm": {"accounts": {"bsc": {"options": options, "fees": {"usdc_bsc": {"network_fixed_usd": "0.10"}}}}},
-            "x402": {"accounts": {"main": {"mode": "test", "options": agents}}},
+            "x402": {"accounts": {"ethereum": {"simulated": False, "options": agents}}},
         },
         "rates": {"sources": {"fixed": {"rates": {"USD-USDC": usdc}}}},
         "sweeps": {"signer_socket": str(socket), "worth_times_cost": 5, "networks": {CHAIN: network}},
