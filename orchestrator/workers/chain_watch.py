@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client import Gauge
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from adapters.base import (
     BlockHeader,
@@ -23,7 +23,7 @@ from adapters.base import (
 )
 from orchestrator.clock import from_us, to_us
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import ChainCursor, ChainHeader, table_of
+from orchestrator.database.tables import Attempt, ChainCursor, ChainHeader, table_of
 from orchestrator.database.unit import Row
 from orchestrator.ids import new_id
 from orchestrator.payments.deposits import Blocks, CursorMoved, Deposits
@@ -37,6 +37,8 @@ CALL_TIMEOUT_S = 60
 CATCH_UP_FROM_BLOCKS = 8
 """So many final blocks behind: they are read by ranges."""
 LEASE_S = 15.0
+START_MARGIN_US = 60_000_000
+"""The chain's clock and ours differ."""
 CHECK_EVERY_US = 3_600_000_000
 OFFERED_LAG_S = 300.0
 """A chain whose newest block that we read is older than this is not offered: who pays would wait without a word."""
@@ -128,14 +130,36 @@ class ChainWatch:
     # --- forward --------------------------------------------------------------------------------------------------
 
     async def _start(self, network: Network, latest: int) -> Row:
-        """Begin at the head: no address of ours was ever shown before."""
-        header = await self.scanner.header(latest)
-        if header is None:
-            raise ChainScanFailed(f"{network.name}: the node has no header of its own head {latest}")
+        """Begin before the first address was shown to a buyer of this chain; at the head, where none was yet.
+
+        The first look may come late (a node that was down, a contract that was checked first): who paid meanwhile is found.
+        """
+        header = await self._present(network, latest)
+        shown_us = await self._first_shown(network)
+        while shown_us is not None and header.number and to_us(header.timestamp) > shown_us - START_MARGIN_US:
+            gap_s = (to_us(header.timestamp) - shown_us + START_MARGIN_US) / 1_000_000
+            back = int(gap_s / self.scanner.block_seconds) + 1
+            header = await self._present(network, max(0, header.number - back))
         await self.deposits.start_at(network, header)
         cursor = await self._cursor(network)
         assert cursor is not None, "the cursor was just written"
         return cursor
+
+    async def _first_shown(self, network: Network) -> int | None:
+        table = table_of(Attempt)
+        first = select(func.min(table.c.created_us).label("created_us")).where(
+            table.c.mode == network.account.mode.value,
+            table.c.rail == network.account.rail,
+            table.c.account == network.account.account,
+        )
+        row = await self.reads.one(first)
+        return None if row is None else row["created_us"]
+
+    async def _present(self, network: Network, number: int) -> BlockHeader:
+        header = await self.scanner.header(number)
+        if header is None:
+            raise ChainScanFailed(f"{network.name}: the node has no header of its own block {number}")
+        return header
 
     async def _lease(self, network: Network, cursor: Row) -> bool:
         """Hold the chain. Renewed when half of it is over."""

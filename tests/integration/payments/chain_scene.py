@@ -328,6 +328,7 @@ async def opened_chain(
     *,
     market: Mapping[str, Any] | None = None,
     lease_seconds: float = 0.0,
+    looks: bool = True,
 ) -> AsyncIterator[ChainScene]:
     """Open everything; the watch has seen the chain's head once.
 
@@ -363,7 +364,8 @@ async def opened_chain(
             settlement=SettlementWatch(calls, reads, WatchPolicy(2.0, 3600.0)),
             expiry=Expiry(checkout, closing, reads),
         )
-        await scene.look()
+        if looks:
+            await scene.look()
         yield scene
     finally:
         await writer.close()

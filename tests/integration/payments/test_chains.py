@@ -332,3 +332,20 @@ async def test_an_address_that_a_crash_kept_back_is_shown_after_all(url: str) ->
         attempt = await scene.attempt(attempt["id"])
         assert attempt["status"] == "requires_action"
         assert "deposit_address" in attempt["next_action"]
+
+
+async def test_who_paid_before_the_first_look_at_a_chain_is_found_by_it(url: str) -> None:
+    chain = ScriptedChain()
+    async with opened_chain(url, chain, looks=False) as scene:
+        for _ in range(60):
+            scene.clock.pass_by(seconds=10)
+            chain.mine()
+        address, attempt = await scene.awaiting()
+        chain.mine(pay(address, attempt["units"]))
+        for _ in range(20):  # the node answered nobody for a while
+            scene.clock.pass_by(seconds=10)
+            chain.mine()
+        await scene.look()
+        assert await scene.credited() == PRINCIPAL
+        assert (await scene.all(tables.ChainHeader))[0]["number"] > 0, "it does not begin at the beginning of the chain"
+        await scene.assert_sound()
