@@ -172,7 +172,9 @@ def load_document(source: Path | str, file: str | None = None) -> Document:
             raise refuse(number, 1, "this file is read as YAML 1.2 (in 1.1, NO means false)", "remove this line")
     place: tuple[int, int]
     try:
-        root = YAML(typ="rt", pure=True).compose(text)
+        reader = YAML(typ="rt", pure=True)
+        reader.composer.warn_double_anchors = False  # an anchor may be used again in YAML; the last one counts
+        root = reader.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)

@@ -83,7 +83,7 @@ def history(
         print_json(answer["data"])
         return
     print_table(
-        ("when", "what", "in force since", "before", "who", "why"),
+        ("when", "what", "version", "before", "who", "why"),
         [
             (one["created_at"][:19], one["kind"], one["ruleset_hash"][:12], (one["previous_hash"] or "")[:12],
              one["author"], one["message"])
@@ -181,7 +181,7 @@ def _state(answer: dict[str, Any], *, json_: bool) -> None:
     for problem in answer["file_problems"]:
         hint = f" ({problem['hint']})" if problem["hint"] else ""
         print(f"{answer['file']}:{problem['line']}:{problem['column']}: {problem['message']}{hint}")
-    if trial is not None:
+    if trial is not None and trial["figures"]:
         print_table(("", *_COLUMNS), _trial_rows(trial["figures"]))
 
 
@@ -195,6 +195,8 @@ def _trial_rows(figures: dict[str, Any]) -> list[list[object]]:
     for name in ("base", "draft"):
         arm = figures.get(name)
         if arm:
-            rows.append([name, arm["decided"], arm["ended"], arm["settled"], arm["settle_rate"], arm["errors"],
-                         arm["credit_seconds_middle"]])  # fmt: skip
+            cells = (
+                arm[key] for key in ("decided", "ended", "settled", "settle_rate", "errors", "credit_seconds_middle")
+            )
+            rows.append([name, *("-" if cell is None else cell for cell in cells)])
     return rows
