@@ -197,7 +197,16 @@ class _Simulator:
 
     async def dispute(self, request: web.Request) -> web.StreamResponse:
         self._let_in(request)
-        return web.json_response(self.books.dispute(request.match_info["call"], await _json(request)))
+        call, body, key = request.match_info["call"], await _json(request), request.headers.get("Idempotency-Key", "")
+        fingerprint = json.dumps([call, body], sort_keys=True)
+        kept, answer = self.modified.get(key, ("", {}))
+        if kept and kept != fingerprint:
+            raise _No(422, "703", "Idempotency-Key was used with another request")
+        if not kept:
+            answer = self.books.dispute(call, body)
+            if key:
+                self.modified[key] = fingerprint, answer
+        return web.json_response(answer)
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         self._let_in(request)

@@ -12,6 +12,7 @@ import aiohttp
 import typer
 
 from adapters.base import RailError, ScansChain
+from adapters.operations import ChecksAccount
 from orchestrator import bootstrap
 from orchestrator.cli.console import DEFAULT_CONFIG, ConfigOption, Failure, JsonOption, print_json, print_table, run
 from orchestrator.cli.people import running_service
@@ -22,6 +23,8 @@ from orchestrator.settings import Settings
 from orchestrator.settings import load as load_settings
 
 LOOK_S_MAX = 15
+CLOCK_SKEW_S_MAX = 60
+"""Signatures of webhooks are refused at 300."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +124,33 @@ async def _rails(loaded: bootstrap.Loaded, service_runs: bool) -> list[Finding]:
     for (rail, account), adapter in loaded.rails.items():
         what = f"rail {rail}/{account}"
         block = loaded.settings.rails[rail].accounts[account]
-        if not isinstance(adapter, ScansChain):
+        if not isinstance(adapter, (ScansChain, ChecksAccount)):
             findings.append(
                 Finding(what, "ok", f"{adapter.account.mode.value}, options fit; it is asked at the first payment")
             )
         elif block.simulated and not service_runs:
             findings.append(Finding(what, "note", "simulated by `crossrail serve`, which is not running"))
-        else:
+        elif isinstance(adapter, ScansChain):
             findings.append(await _chain(what, adapter))
+        else:
+            findings.append(await account_finding(what, adapter))
     return findings
+
+
+async def account_finding(what: str, adapter: ChecksAccount) -> Finding:
+    """Ask the vendor who we are: reachable, key valid, clocks together; webhook secrets were checked with the options."""
+    try:
+        async with asyncio.timeout(LOOK_S_MAX):
+            looked = await adapter.check_account()
+    except (RailError, TimeoutError) as error:
+        return Finding(what, "mend", f"{type(error).__name__}: {error}")
+    ahead = looked.clock_ahead_seconds
+    if ahead is not None and abs(ahead) > CLOCK_SKEW_S_MAX:
+        return Finding(
+            what, "mend", f"this machine's clock is {ahead:+.0f} s off the vendor's: webhooks will be refused"
+        )
+    clock = "its clock is not told" if ahead is None else f"clock {ahead:+.1f} s"
+    return Finding(what, "ok", f"{looked.said}; {clock}; webhook secret set")
 
 
 async def _chain(what: str, scanner: ScansChain) -> Finding:

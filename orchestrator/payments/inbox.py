@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from sqlalchemy import select
 
 from adapters.base import ReceivesWebhooks, WebhookRejected
+from adapters.operations import NamesEventTypes
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import RawWebhook, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
@@ -34,7 +35,19 @@ TRIES_MAX = 8
 HEADERS_KEPT = 40
 _ATTEMPT = re.compile(rb"att_[0-9a-f]{32}")
 _log = structlog.get_logger("inbox")
+_types = Counter("crossrail_webhook_types", "What signed webhooks were about", ["rail", "type", "read"])
 _webhooks = Counter("crossrail_webhooks_in", "Webhooks by what became of them", ["rail", "state"])
+
+
+def _count_types(rail: str, adapter: ReceivesWebhooks, body: bytes) -> str:
+    """Count what a verified message is about; return a note where a type is none that is read here."""
+    if not isinstance(adapter, NamesEventTypes):
+        return ""
+    unread = []
+    for kind, read in adapter.event_types(body):
+        _types.labels(rail, kind[:60], "yes" if read else "no").inc()
+        unread += [] if read else [kind[:60]]
+    return f"not read here: {', '.join(unread)}" if unread else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +69,11 @@ class Inbox:
         state, note = "received", ""
         try:
             events = [event_to_json(event) for event in adapter.parse_webhook(headers, body)]
+            note = _count_types(rail, adapter, body)
         except WebhookRejected as error:
             state, note = "rejected", str(error)
         except Exception as error:  # noqa: BLE001  # a bug of ours must not lose what the rail said: kept for a person
-            state, note = "stuck", repr(error)
+            events, state, note = [], "stuck", repr(error)
             _log.exception("webhook_not_readable", rail=rail, account=account)
         await self._store(rail, account, headers, body, state, note, events)
         _webhooks.labels(rail, state).inc()
@@ -68,6 +82,25 @@ class Inbox:
             await self._ask_the_rail(rail, account, body)
             raise Forbidden("webhook_not_signed", "the signature does not fit this account's secrets")
         return adapter.webhook_answer()
+
+    async def replay(self, webhook_id: str) -> dict[str, Any]:
+        """Read a stored webhook's bytes again and apply them: {id, state, note, events}. Safe to repeat.
+
+        For what could not be read or placed before. Signatures grow old, so that the verdict of its arrival stands: a
+        rejected one is never believed later; its rail is asked instead.
+        """
+        table = table_of(RawWebhook)
+        rows = await self.reads.all(select(table).where(table.c.id == webhook_id))
+        if not rows:
+            raise NotFound("webhook_not_found", f"no stored webhook {webhook_id}")
+        row = rows[0]
+        if row["state"] == "rejected":
+            await self._ask_the_rail(row["rail"], row["account"], row["body"])
+        else:
+            await self._work(row)
+        after = (await self.reads.all(select(table).where(table.c.id == webhook_id)))[0]
+        events = len(orjson.loads(after["events"]))
+        return {"id": webhook_id, "state": after["state"], "note": after["note"], "events": events}
 
     async def _store(
         self, rail: str, account: str, headers: Mapping[str, str], body: bytes, state: str, note: str, events: list[Any]
@@ -126,7 +159,7 @@ class Inbox:
         return len(rows)
 
     async def _work(self, row: Row) -> None:
-        state, note = "processed", ""
+        state, note = "processed", row["note"] if row["note"].startswith("not read here") else ""
         try:
             for event in orjson.loads(row["events"]):
                 try:

@@ -59,6 +59,8 @@ class RailSetup:
     """The buyer pays on the page, if the page lets him."""
     decline: Callable[[RailUnderTest, PaymentStarted, Severity], Awaitable[None]]
     """The buyer tries and is refused, softly or hard."""
+    dispute: Callable[[RailUnderTest, PaymentStarted], Awaitable[None]] | None = None
+    """The buyer pays, and his bank disputes it."""
     unlisted_code: str = "brand_new_code"
     """For the switch ``decline``: a code that the vendor has not documented."""
     captures_by_poll: bool = True

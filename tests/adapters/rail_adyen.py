@@ -31,6 +31,11 @@ async def decline(rail: RailUnderTest, started: PaymentStarted, severity: Severi
     assert shown["status"] == "declined"
 
 
+async def dispute(rail: RailUnderTest, started: PaymentStarted) -> None:
+    await pay(rail, started)
+    await use_page(rail, started, {"outcome": "chargeback"})
+
+
 RAIL: Final = RailSetup(
     rail="adyen",
     options=OPTIONS,
@@ -43,6 +48,7 @@ RAIL: Final = RailSetup(
     country="BR",
     pay=pay,
     decline=decline,
+    dispute=dispute,
     captures_by_poll=False,  # a payment link's status carries no pspReference
     finds_by_attempt_id=False,  # the Checkout API has no search; the same key gives the same link
 )

@@ -32,6 +32,10 @@ async def decline(rail: RailUnderTest, started: PaymentStarted, severity: Severi
     assert shown["status"] == "declined"
 
 
+async def dispute(rail: RailUnderTest, started: PaymentStarted) -> None:
+    await use_page(rail, started, {"card": "4000 0000 0000 0259"})
+
+
 RAIL: Final = RailSetup(
     rail="stripe",
     options=OPTIONS,
@@ -44,5 +48,6 @@ RAIL: Final = RailSetup(
     country="DE",
     pay=pay,
     decline=decline,
+    dispute=dispute,
     saves_methods=True,
 )

@@ -15,6 +15,18 @@ import pytest
 from ruamel.yaml import YAML
 
 from adapters.base import ChargesSaved, OutcomeUnknown, RailAdapter, RailEventKind, RailUnavailable
+from adapters.operations import (
+    AnswersDisputes,
+    CaptureOrder,
+    CapturesLater,
+    ChecksAccount,
+    DisputeEvent,
+    ListsDisputes,
+    RefundOrder,
+    Refunds,
+    ReportsReversals,
+    ReportsSettlement,
+)
 from tests.adapters.contract import RailSetup, RailUnderTest, setups, started_rail
 from tests.adapters.loopback import closed_port
 
@@ -88,6 +100,96 @@ async def _charge(rail: RailUnderTest) -> Call:
     return call
 
 
+# --- money that was taken -----------------------------------------------------------------------------------------
+
+
+async def _paid(rail: RailUnderTest) -> RefundOrder:
+    order = rail.order()
+    await rail.setup.pay(rail, await rail.adapter.create_payment(order))
+    captured = (await rail.told(RailEventKind.CAPTURED))[0]
+    assert captured.money_id is not None
+    return RefundOrder(f"rfd_{order.attempt_id}", order.attempt_id, captured.money_id, order.amount, rail.started_at)
+
+
+async def _refund(rail: RailUnderTest) -> Call:
+    refund = await _paid(rail)
+
+    async def call(adapter: RailAdapter) -> str:
+        assert isinstance(adapter, Refunds)
+        return (await adapter.refund_payment(refund)).rail_reference
+
+    return call
+
+
+async def _fetch_refund(rail: RailUnderTest) -> Call:
+    refund = await _paid(rail)
+    assert isinstance(rail.adapter, Refunds)
+    await rail.adapter.refund_payment(refund)
+
+    async def call(adapter: RailAdapter) -> Any:
+        assert isinstance(adapter, Refunds)
+        return await adapter.fetch_refund(refund)
+
+    return call
+
+
+async def _capture(rail: RailUnderTest) -> Call:
+    order = rail.order(capture_later=True)
+    started = await rail.adapter.create_payment(order)
+    await rail.setup.pay(rail, started)
+    held = [*await rail.told(RailEventKind.PENDING), *await rail.adapter.fetch_status(rail.reference(order, started))]
+    name = next(event.detail["authorisation"] for event in held if "authorisation" in event.detail)
+
+    async def call(adapter: RailAdapter) -> Any:
+        assert isinstance(adapter, CapturesLater)
+        return await adapter.capture_payment(CaptureOrder(order.attempt_id, name, order.amount))
+
+    return call
+
+
+async def _settlement(rail: RailUnderTest) -> Call:
+    await _paid(rail)
+
+    async def call(adapter: RailAdapter) -> Any:
+        assert isinstance(adapter, ReportsSettlement)
+        return await adapter.settlement_page("")
+
+    return call
+
+
+async def _check(_rail: RailUnderTest) -> Call:
+    async def call(adapter: RailAdapter) -> str:
+        assert isinstance(adapter, ChecksAccount)
+        return (await adapter.check_account()).said
+
+    return call
+
+
+async def _disputes(rail: RailUnderTest) -> Call:
+    async def call(adapter: RailAdapter) -> Any:
+        assert isinstance(adapter, ListsDisputes)
+        return await adapter.list_disputes(rail.started_at)
+
+    return call
+
+
+async def _accept(rail: RailUnderTest) -> Call:
+    assert rail.setup.dispute is not None
+    await rail.setup.dispute(rail, await rail.adapter.create_payment(rail.order()))
+    assert isinstance(rail.adapter, ReportsReversals)
+    dispute_id = None
+    for headers, body in await rail.box.wait_for(3):
+        for event in rail.adapter.parse_reversals(headers, body):
+            dispute_id = event.dispute_id if isinstance(event, DisputeEvent) else dispute_id
+    assert dispute_id is not None
+
+    async def call(adapter: RailAdapter) -> None:
+        assert isinstance(adapter, AnswersDisputes)
+        await adapter.accept_dispute(dispute_id)
+
+    return call
+
+
 OPERATIONS: Final = {
     operation.name: operation
     for operation in (
@@ -97,6 +199,13 @@ OPERATIONS: Final = {
         Operation("cancel_payment", writes=True, prepare=_cancel),
         Operation("charge_saved", writes=True, prepare=_charge),
         Operation("saved_method", writes=False, prepare=_saved),
+        Operation("refund_payment", writes=True, prepare=_refund),
+        Operation("fetch_refund", writes=False, prepare=_fetch_refund),
+        Operation("capture_payment", writes=True, prepare=_capture),
+        Operation("settlement_page", writes=False, prepare=_settlement),
+        Operation("check_account", writes=False, prepare=_check),
+        Operation("list_disputes", writes=False, prepare=_disputes),
+        Operation("accept_dispute", writes=True, prepare=_accept),
     )
 }
 
@@ -136,6 +245,12 @@ async def rail(setup: RailSetup) -> AsyncIterator[RailUnderTest]:
         yield started
 
 
+def _calls_of(rail: RailUnderTest, operation: Operation) -> str:
+    """Which HTTP calls the fault waits for: Adyen reads its methods with a POST."""
+    posts = operation.writes or (rail.setup.rail, operation.name) == ("adyen", "check_account")
+    return "write" if posts else "read"
+
+
 @pytest.mark.parametrize(("setup", "operation", "fault", "word"), cells())
 async def test_an_operation_under_a_fault_ends_as_the_card_says(
     rail: RailUnderTest, operation: Operation, fault: str, word: str
@@ -147,7 +262,7 @@ async def test_an_operation_under_a_fault_ends_as_the_card_says(
     else:
         # aiohttp itself repeats a GET whose kept connection was closed: two lost answers are one lost call
         times = 1 if operation.writes else 2
-        await rail.control(**{fault: times, "faults_on": "write" if operation.writes else "read"})
+        await rail.control(**{fault: times, "faults_on": _calls_of(rail, operation)})
         if fault == "hang":
             adapter = rail.adapter_with({**rail.setup.options, **IMPATIENT})
     with pytest.raises(ENDS[word]) as caught:
