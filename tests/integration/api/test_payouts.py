@@ -28,7 +28,7 @@ async def move(shop: Shop, account: Account, dollars: int) -> None:
     money = Money(dollars * 10**9, WALLET_USD)
 
     def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
-        changes.post(entry("usage", f"fact of {account}", debit(Account.SUSPENSE, money), credit(account, money)))
+        changes.post(entry("usage", f"fact of {account}", debit(Account.ROUNDING, money), credit(account, money)))
         return {}
 
     await shop.world.services.writer.submit(Unit(shop.merchant, "test", None, (), decide))

@@ -72,7 +72,7 @@ class Books:
     _ids: count[int] = field(default_factory=lambda: count(1))
 
     async def move(
-        self, units: int, to: Account, *, from_: Account = Account.SUSPENSE, merchant: str = MERCHANT
+        self, units: int, to: Account, *, from_: Account = Account.ROUNDING, merchant: str = MERCHANT
     ) -> None:
         """Credit one account of a merchant from another; below zero: the other way round."""
         money = Money(abs(units), WALLET_USD)

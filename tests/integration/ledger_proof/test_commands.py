@@ -156,7 +156,7 @@ async def earned(shop: Shop, dollars: int) -> None:
     money = Money(dollars * USD, WALLET_USD)
 
     def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
-        changes.post(entry("earned", "f", debit(Account.SUSPENSE, money), credit(Account.MERCHANT_AVAILABLE, money)))
+        changes.post(entry("earned", "f", debit(Account.ROUNDING, money), credit(Account.MERCHANT_AVAILABLE, money)))
         return {}
 
     await shop.world.services.writer.submit(Unit(shop.merchant, "test", None, (), decide))

@@ -26,7 +26,7 @@ async def asked(here: World, by: str = "key:key_1") -> None:
 
     def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
         changes.insert("merchant", id=MERCHANT, name="Acme", created_us=0)
-        changes.post(entry("usage", "f", debit(Account.SUSPENSE, DOLLARS), credit(Account.MERCHANT_AVAILABLE, DOLLARS)))
+        changes.post(entry("usage", "f", debit(Account.ROUNDING, DOLLARS), credit(Account.MERCHANT_AVAILABLE, DOLLARS)))
         return {}
 
     await services.writer.submit(Unit(MERCHANT, MODE, None, (), decide))
