@@ -69,7 +69,6 @@ APPEND_ONLY: Final = (
     "statement_close",
     "ruleset_version",
     "ruleset_change",
-    "receipt",
 )
 """Tables whose rows the database itself refuses to change or delete."""
 
@@ -1186,35 +1185,6 @@ class Review(SQLModel, table=True):
     resolved_by: str = _text(server_default="")
     outcome: str = _text(server_default="{}")
     """JSON: what the action did."""
-
-
-class Receipt(SQLModel, table=True):
-    """A paper for a customer, as it was issued; numbered without a gap per merchant and mode. It never changes."""
-
-    __table_args__ = _args(UniqueConstraint("merchant_id", "id"), UniqueConstraint("merchant_id", "kind", "subject"))
-    merchant_id: str = _text(primary_key=True)
-    mode: str = _text(primary_key=True)
-    number: int = _big(primary_key=True)
-    id: str = _text()
-    kind: str = _text()
-    """topup | usage"""
-    subject: str = _text()
-    """The capture or deposit that was credited; a wallet and its period."""
-    wallet_id: str = _text()
-    locale: str = _text()
-    body: str = _text()
-    """JSON: every line as it was then."""
-    issued_us: int = _big()
-
-
-class ReceiptCounter(SQLModel, table=True):
-    """The last number of a merchant's receipts."""
-
-    __tablename__ = "receipt_counter"
-    __table_args__ = _args()
-    merchant_id: str = _text(primary_key=True)
-    mode: str = _text(primary_key=True)
-    number: int = _big()
 
 
 class Idempotency(SQLModel, table=True):

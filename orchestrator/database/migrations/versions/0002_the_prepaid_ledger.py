@@ -300,31 +300,6 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_table(
-        "receipt",
-        sa.Column("merchant_id", sa.Text(), nullable=False),
-        sa.Column("mode", sa.Text(), nullable=False),
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("wallet_id", sa.Text(), nullable=False),
-        sa.Column("locale", sa.Text(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("issued_us", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.PrimaryKeyConstraint("merchant_id", "mode", "number"),
-        sa.UniqueConstraint("merchant_id", "id"),
-        sa.UniqueConstraint("merchant_id", "kind", "subject"),
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "receipt_counter",
-        sa.Column("merchant_id", sa.Text(), nullable=False),
-        sa.Column("mode", sa.Text(), nullable=False),
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.PrimaryKeyConstraint("merchant_id", "mode"),
-        sqlite_strict=True,
-    )
-    op.create_table(
         "refund_address",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
@@ -755,7 +730,7 @@ def upgrade() -> None:
         )
         batch_op.add_column(sa.Column("disabled_reason", sa.Text(), server_default="", nullable=False))
 
-    guard(("seal", "usage_event", "price_version", "statement_close", "ruleset_version", "ruleset_change", "receipt"))
+    guard(("seal", "usage_event", "price_version", "statement_close", "ruleset_version", "ruleset_change"))
 
 
 def downgrade() -> None:
