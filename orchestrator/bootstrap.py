@@ -210,12 +210,7 @@ async def opened(
 
 def spreads_of(ruleset: Ruleset) -> SpreadTable:
     """Return the spreads that a set of rules names."""
-    return SpreadTable.from_config(
-        [
-            {"corridor": p.corridor, "spread_bps": p.spread_bps} | ({"method": p.method} if p.method else {})
-            for p in ruleset.pricing
-        ]
-    )
+    return SpreadTable.from_config([priced.entry() for priced in ruleset.pricing])
 
 
 async def _owning(stack: AsyncExitStack, settings: Settings) -> Ownership | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +13,7 @@ from rates.sources.port import is_code
 ANY: Final = "*"
 SPREAD_BPS_MAX: Final = 5_000
 """Half of the price: beyond it somebody has mistaken the unit."""
-FIELDS: Final = frozenset({"corridor", "spread_bps", "method"})
+FIELDS: Final = frozenset({"corridor", "spread_bps", "method", "from_units"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,18 @@ class Spread:
     quote: str
     method: str | None
     spread_bps: int
+    from_units: int = 0
+    """From this amount on, in nano-dollars of the base: a tier."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpreadTable:
     """All entries by what they match."""
 
-    entries: Mapping[tuple[str, str, str | None], Spread]
+    entries: Mapping[tuple[str, str, str | None], tuple[Spread, ...]]
+    """The tiers of one corridor and method, the largest amount first; the last one is for every amount, if there is one."""
+    steps: tuple[int, ...] = ()
+    """Every amount at which some tier begins."""
 
     @classmethod
     def from_config(cls, entries: Sequence[Mapping[str, Any]]) -> SpreadTable:
@@ -37,32 +43,42 @@ class SpreadTable:
 
         Raises BadRateConfig, naming the entry.
         """
-        table: dict[tuple[str, str, str | None], Spread] = {}
+        table: dict[tuple[str, str, str | None], list[Spread]] = {}
         for number, entry in enumerate(entries):
             spread = _entry(f"pricing[{number}]", entry)
             key = (spread.base, spread.quote, spread.method)
-            if key in table:
+            tiers = table.setdefault(key, [])
+            if any(tier.from_units == spread.from_units for tier in tiers):
                 raise BadRateConfig(f"pricing[{number}]: {entry['corridor']} is priced twice for the same method")
-            table[key] = spread
-        return cls(table)
+            tiers.append(spread)
+        steps = {tier.from_units for tiers in table.values() for tier in tiers}
+        ordered = {
+            key: tuple(sorted(tiers, key=lambda tier: tier.from_units, reverse=True)) for key, tiers in table.items()
+        }
+        return cls(ordered, tuple(sorted(steps - {0})))
 
-    def spread(self, base: str, quote: str, method: str | None = None) -> Spread:
-        """Return the entry that applies: first by corridor (USD-NGN, USD-*, *-NGN, *-*), then by method.
+    def tier_of(self, units: int) -> int:
+        """Return in which tier an amount lies: amounts of one tier have one spread."""
+        return bisect_right(self.steps, units)
 
-        Raises NoSpread.
+    def spread(self, base: str, quote: str, method: str | None = None, units: int = 0) -> Spread:
+        """Return the entry that applies: first by corridor (USD-NGN, USD-*, *-NGN, *-*), then by method, then by amount.
+
+        ``units``: nano-dollars of the base; 0 = the smallest. Raises NoSpread.
         """
         token = method.partition("_")[0] if method is not None and "_" in method else None
         for corridor in ((base, quote), (base, ANY), (ANY, quote), (ANY, ANY)):
             for wanted in (method, token, None):
-                found = self.entries.get((*corridor, wanted))
+                tiers = self.entries.get((*corridor, wanted), ())
+                found = next((tier for tier in tiers if tier.from_units <= units), None)
                 if found is not None:
                     return found
         raise NoSpread(
             f"no spread for {base}-{quote} by {method or 'any method'}: add the corridor {base}-* to pricing"
         )
 
-    def spread_bps(self, base: str, quote: str, method: str | None = None) -> int:
-        return self.spread(base, quote, method).spread_bps
+    def spread_bps(self, base: str, quote: str, method: str | None = None, units: int = 0) -> int:
+        return self.spread(base, quote, method, units).spread_bps
 
 
 def _entry(where: str, entry: object) -> Spread:
@@ -82,4 +98,7 @@ def _entry(where: str, entry: object) -> Spread:
         raise BadRateConfig(
             f"{where} ({corridor}): spread_bps is a whole number from 0 to {SPREAD_BPS_MAX}, not {spread_bps!r}"
         )
-    return Spread(base, quote, method, spread_bps)
+    from_units = entry.get("from_units", 0)
+    if type(from_units) is not int or from_units < 0:
+        raise BadRateConfig(f"{where} ({corridor}): from_units is a whole number of nano-dollars, not {from_units!r}")
+    return Spread(base, quote, method, spread_bps, from_units)

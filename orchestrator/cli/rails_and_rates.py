@@ -118,19 +118,20 @@ def quote(
     json_: JsonOption = False,
 ) -> None:
     """Convert USD at today's mid and the corridor's spread, without fees. Nothing is stored."""
+    from orchestrator.cli.rules import load_all
     from orchestrator.clock import SystemClock
     from rates.errors import RateError
     from rates.money import WALLET_USD, Money, MoneyError, Rounding
     from rates.quote import make_quote
     from rates.spread import SpreadTable
 
-    settings, document = settings_of(config)
-    now = SystemClock().now()
-    pricing = document.at(("routing", "pricing")) or []
+    loaded = run(load_all(config))
+    settings, now = loaded.settings, SystemClock().now()
+    spreads = SpreadTable.from_config([priced.entry() for priced in loaded.ruleset.pricing])
     try:
         usd = Money.parse(amount, WALLET_USD)
         market = run(_market(config))
-        spread_bps = SpreadTable.from_config(pricing).spread_bps("USD", currency.upper(), method)
+        spread_bps = spreads.spread_bps("USD", currency.upper(), method, usd.units)
         made = make_quote(
             quote_id="quo_preview", session_id="cs_preview", mid=market.mid("USD", currency.upper(), now),
             spread_bps=spread_bps, now=now, ttl_seconds=settings.checkout.session_ttl_s,

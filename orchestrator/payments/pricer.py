@@ -36,7 +36,7 @@ class Pricer:
         self._secret = secret
         self._tags: dict[tuple[int, str, FeeKey], PriceTag] = {}
         self._terms: dict[tuple[str, int], tuple[Mid, Terms]] = {}
-        self._spreads_known: dict[tuple[str, str | None], int] = {}
+        self._spreads_known: dict[tuple[str, str | None, int], int] = {}
 
     @property
     def market(self) -> Market:
@@ -54,14 +54,18 @@ class Pricer:
         except RateError:
             return None
 
-    def spread_bps(self, currency: str, method: str | None) -> int:
-        """Return the spread of USD into a currency; dollars for dollars are no exchange. Raises NoSpread."""
+    def spread_bps(self, currency: str, method: str | None, units: int = 0) -> int:
+        """Return the spread of USD into a currency; dollars for dollars are no exchange. Raises NoSpread.
+
+        ``units``: how many nano-dollars are exchanged, where spreads have tiers; 0 = the smallest amount.
+        """
         if currency == WALLET_USD.code:
             return 0
-        found = self._spreads_known.get((currency, method))
-        if found is None:  # as many as there are methods and currencies in the configuration
-            found = self._spreads.spread_bps(WALLET_USD.code, currency, method)
-            self._spreads_known[currency, method] = found
+        tier = self._spreads.tier_of(units)
+        found = self._spreads_known.get((currency, method, tier))
+        if found is None:  # as many as there are methods, currencies and tiers in the configuration
+            found = self._spreads.spread_bps(WALLET_USD.code, currency, method, units)
+            self._spreads_known[currency, method, tier] = found
         return found
 
     def fees(self, rail: str, account: str, method: str) -> FeeSchedule:
@@ -88,7 +92,7 @@ class Pricer:
         """
         dollars = currency == WALLET_USD.code
         mid = _PAR if dollars else self._market.mid(WALLET_USD.code, currency, now).rate
-        spread_bps = self.spread_bps(currency, key.method)
+        spread_bps = self.spread_bps(currency, key.method, principal.units)
         kept = (principal.units, currency, key)
         found = self._tags.get(kept)
         if found is None or found.price.rate.mid is not mid or found.price.rate.spread_bps != spread_bps:
@@ -120,7 +124,8 @@ class Pricer:
         mid = self.mid(currency, now)
         if mid is None:
             return "no_rate"
-        rate = Rate(mid, self.spread_bps(currency, method))
+        worth = int(total.value / mid * 10**WALLET_USD.scale)
+        rate = Rate(mid, self.spread_bps(currency, method, worth))
         try:
             return price_of_arrival(total, self.fees(rail, account, method), rate)
         except TooSmall:

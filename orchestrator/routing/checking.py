@@ -140,12 +140,12 @@ class Checker:
                     yield found
 
     def _pricing(self) -> Iterator[Problem]:
-        seen: dict[tuple[str, str | None], int] = {}
+        seen: dict[tuple[str, str | None, int], int] = {}
         for index, entry in enumerate(self._block.pricing):
             path: Trail = (*self._prefix, "pricing", index)
             if entry.method is not None and not self._catalogue.expand(entry.method):
                 yield self._unknown_method(entry.method, (*path, "method"))
-            first = seen.setdefault((entry.corridor, entry.method), index)
+            first = seen.setdefault((entry.corridor, entry.method, entry.from_usd.units), index)
             if first != index:
                 line = self._document.position((*self._prefix, "pricing", first))[0]
                 yield self._document.problem(path, f"{entry.corridor} is priced twice; first in line {line}")

@@ -80,7 +80,7 @@ def landed_cost(
     rail, _, method = key
     spread_bps = 0
     if currency != WALLET_USD.code:
-        found = _spread_bps(ruleset.pricing, currency, method)
+        found = _spread_bps(ruleset.pricing, currency, method, _table(ruleset.pricing).tier_of(units))
         if found is None:
             return None
         spread_bps = found
@@ -113,21 +113,18 @@ def cost_entry(costs: tuple[Cost, ...], rail: str, method: str, currency: str) -
 
 
 @lru_cache(maxsize=4096)
-def _spread_bps(pricing: tuple[Pricing, ...], currency: str, method: str) -> int | None:
+def _spread_bps(pricing: tuple[Pricing, ...], currency: str, method: str, tier: int) -> int | None:
+    table = _table(pricing)
+    units = table.steps[tier - 1] if tier else 0
     try:
-        return _table(pricing).spread_bps(WALLET_USD.code, currency, method)
+        return table.spread_bps(WALLET_USD.code, currency, method, units)
     except NoSpread:
         return None
 
 
 @lru_cache(maxsize=16)
 def _table(pricing: tuple[Pricing, ...]) -> SpreadTable:
-    return SpreadTable.from_config(
-        [
-            {"corridor": one.corridor, "spread_bps": one.spread_bps} | ({"method": one.method} if one.method else {})
-            for one in pricing
-        ]
-    )
+    return SpreadTable.from_config([one.entry() for one in pricing])
 
 
 def _up(numerator: int, denominator: int) -> int:

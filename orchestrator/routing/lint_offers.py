@@ -191,10 +191,7 @@ def _amount_points(scene: Scene, low: int, high: int) -> list[int]:
 
 
 def _spreads(scene: Scene) -> Iterator[Finding]:
-    entries = [
-        {"corridor": one.corridor, "spread_bps": one.spread_bps} | ({"method": one.method} if one.method else {})
-        for one in scene.ruleset.pricing
-    ]
+    entries = [one.entry() for one in scene.ruleset.pricing]
     table = SpreadTable.from_config(entries)
     for option in scene.catalogue.options:
         for currency in option.capability.currencies:

@@ -91,7 +91,9 @@ def _ruleset(block: RoutingBlock) -> Ruleset:
         rules=tuple(_rule(entry, block.regions) for entry in block.rules),
         defaults=tuple(_offer(entry) for entry in block.defaults.offers),
         rail_choices=tuple(_rail_choice(entry, block.regions) for entry in block.rail_choice),
-        pricing=tuple(Pricing(entry.corridor, entry.spread_bps, entry.method) for entry in block.pricing),
+        pricing=tuple(
+            Pricing(entry.corridor, entry.spread_bps, entry.method, entry.from_usd.units) for entry in block.pricing
+        ),
         warnings=(),
         costs=tuple(Cost(**entry.model_dump()) for entry in block.costs),
         weights=Weights(**block.ranking.model_dump()),

@@ -293,6 +293,8 @@ class PricingEntry(_Part):
     corridor: Annotated[str, StringConstraints(pattern=r"^USD-([A-Z]{3,4}|\*)$")]
     spread_bps: Annotated[StrictInt, Field(ge=0, le=2_000)]
     method: Method | None = None
+    from_usd: AmountUsd = Money.parse("0", WALLET_USD)
+    """From this principal on: a tier. Without an entry from 0 there is no price for smaller amounts."""
 
 
 class MaintenanceEntry(_Part):

@@ -125,6 +125,12 @@ class Pricing:
     """``USD-NGN`` or ``USD-*``."""
     spread_bps: int
     method: str | None
+    from_units: int = 0
+
+    def entry(self) -> dict[str, Any]:
+        """Return it as ``SpreadTable.from_config`` reads it."""
+        plain = {"corridor": self.corridor, "spread_bps": self.spread_bps, "from_units": self.from_units}
+        return plain | ({"method": self.method} if self.method else {})
 
 
 def _not_compiled(_facts: RoutingFacts, _methods: frozenset[str]) -> Never:

@@ -66,6 +66,17 @@ async def test_a_spread_that_is_edited_prices_the_next_session(ops: Ops) -> None
     assert offers_of(session)[0].price.rate.spread_bps == 777
 
 
+async def test_a_larger_amount_has_the_spread_of_its_tier(ops: Ops) -> None:
+    wide = '{corridor: "USD-*", spread_bps: 100}'
+    ops.edit(wide, wide + '\n    - {corridor: "USD-*", from_usd: 50, spread_bps: 40}')
+    await ops.round()
+    spreads = [
+        offers_of(await ops.here.session("BR", amount))[0].price.rate.spread_bps
+        for amount in ("49.99", "50.00", "500.00")
+    ]
+    assert spreads == [100, 40, 40]
+
+
 async def test_what_was_applied_stays_until_the_file_is_edited(ops: Ops) -> None:
     control = ops.services.rules
     await control.apply(Source("draft.yaml", without_pix(ops.text()), {}), MIA)
