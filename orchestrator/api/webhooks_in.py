@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
+from orchestrator.access import PLATFORM
 from orchestrator.api.endpoint import Answer, Auth, Context, Endpoint
+from orchestrator.api.fields import Shown
 from orchestrator.services import Services
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -15,7 +19,21 @@ async def take_webhook(context: Context[Services]) -> Answer:
     return Answer(text.encode(), status=status, headers={"Content-Type": content_type})
 
 
+class Replayed(Shown):
+    id: str
+    state: str = Field(description="processed, unplaced, stuck or rejected: what became of it.")
+    note: str
+    events: int = Field(description="How many statements it held that are read here.")
+
+
+async def replay(context: Context[Services]) -> Answer:
+    return Answer(await context.services.inbox.replay(context.path["id"]))
+
+
 ENDPOINTS = (
+    Endpoint("POST", "/v1/rail_webhooks/{id}/replay", replay, summary="Apply a stored webhook of a rail once more",
+             tag="Rails", answer=Replayed, scopes=(PLATFORM,), refusals=(404,),
+             description="Safe to repeat. One that was rejected is not believed: its rail is asked instead."),
     Endpoint("POST", "/webhooks/{rail}/{account}", take_webhook, summary="A rail tells us something", tag="Rails",
              auth=Auth.PUBLIC, raw=True, accepts="*/*", content_type="text/plain", body_bytes_max=BODY_BYTES_MAX,
              refusals=(403, 404)),

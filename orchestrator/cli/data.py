@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy import select
 
-from orchestrator.cli import books, statements, wallets
+from orchestrator.cli import books, replays, statements, wallets
 from orchestrator.cli.console import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     payments = typer.Typer(help="Payments.", no_args_is_help=True)
     payments.command("list")(payments_list)
     payments.command("show")(payments_show)
+    replays.register(payments)
     app.add_typer(payments, name="payments")
     wallets.register(app)
 

@@ -84,17 +84,18 @@ class Inbox:
         return adapter.webhook_answer()
 
     async def replay(self, webhook_id: str) -> dict[str, Any]:
-        """Read a stored webhook's bytes again and apply them: {id, state, note, events}. Safe to repeat.
+        """Apply what a stored webhook said once more: {id, state, note, events}. Safe to repeat.
 
-        For what could not be read or placed before. Signatures grow old, so that the verdict of its arrival stands: a
-        rejected one is never believed later; its rail is asked instead.
+        For what could not be placed or applied before. Signatures grow old, so that the verdict of its arrival stands:
+        one that was rejected or unreadable then is not believed now; its rail is asked about the attempt instead.
         """
         table = table_of(RawWebhook)
         rows = await self.reads.all(select(table).where(table.c.id == webhook_id))
         if not rows:
             raise NotFound("webhook_not_found", f"no stored webhook {webhook_id}")
         row = rows[0]
-        if row["state"] == "rejected":
+        unreadable = row["state"] == "stuck" and row["events"] == "[]"
+        if row["state"] == "rejected" or unreadable:
             await self._ask_the_rail(row["rail"], row["account"], row["body"])
         else:
             await self._work(row)

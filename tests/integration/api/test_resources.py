@@ -273,6 +273,10 @@ async def test_a_signed_webhook_is_taken_once_its_bytes_are_stored(shop: Shop) -
     assert (await shop.call("POST", "/webhooks/stripe/main", body, key="", headers=headers)).status == 200
     (kept,) = await shop.world.services.reads.all(select(table_of(RawWebhook)))
     assert (bytes(kept["body"]), kept["state"]) == (body, "received")
+    assert kept["note"] == "not read here: some.news", "an unknown type is kept and named"
+    await shop.world.services.inbox.run_once()
+    told = await shop.world.services.inbox.replay(kept["id"])
+    assert told == {"id": kept["id"], "state": "processed", "note": kept["note"], "events": 0}
     changed = await shop.call("POST", "/webhooks/stripe/main", body + b" ", key="", headers=headers)
     assert changed.status == 403
 
