@@ -235,9 +235,7 @@ def _assemble(
 ) -> Services:
     settings, rails = loaded.settings, loaded.rails
     board = HealthBoard()
-    supports = supports_of(rails.values())
-    routing = RoutingDesk(loaded.ruleset, loaded.catalogue, supports, board, pricer.mid, clock)
-    routing.knowledge = Knowledge(fee_tables(settings))
+    routing = _routing(loaded, board, pricer, clock)
     routing.overlays = OverlayBook(writer, reads)
     screening = _screening(settings)
     block = settings.checkout
@@ -295,6 +293,13 @@ def _assemble(
         topup_watch=TopupWatch(writer, reads),
         chain_refunds=ChainRefunds(sweeps.machine, settings.sweeps.refund_cool_off_h),
     )
+
+
+def _routing(loaded: Loaded, board: HealthBoard, pricer: Pricer, clock: Clock) -> RoutingDesk:
+    supports = supports_of(loaded.rails.values())
+    routing = RoutingDesk(loaded.ruleset, loaded.catalogue, supports, board, pricer.mid, clock)
+    routing.knowledge = Knowledge(fee_tables(loaded.settings))
+    return routing
 
 
 def _sweeps(loaded: Loaded, writer: Writer, reads: Reads) -> Sweeps:

@@ -74,7 +74,7 @@ async def main(url: str, first: int) -> None:
             for number in numbers:
                 await _until_done(lambda: spender.use(number))  # noqa: B023  # awaited before the next number
                 sys.stdout.write(f"use {number}\n")
-                await _until_done(lambda: spender.hold_and_capture(number))  # noqa: B023
+                await _until_done(lambda: spender.hold_and_capture(number))  # noqa: B023  # as above
                 sys.stdout.write(f"capture {number}\n")
 
         sys.stdout.write("spending\n")

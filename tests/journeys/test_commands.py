@@ -52,8 +52,8 @@ def test_rules_that_are_fine_lint_with_exit_0_and_broken_ones_with_1_and_their_l
     )
     done = crossrail(tmp_path, "rules", "lint", str(broken))
     assert done.returncode == 1
-    assert "broken.yaml:" in done.stderr
-    assert "BRA" in done.stderr
+    assert "broken.yaml:" in done.stdout
+    assert "BRA" in done.stdout
     listed = json.loads(crossrail(tmp_path, "rules", "lint", "--json", str(broken)).stdout)
     assert listed["ok"] is False
     assert listed["problems"][0]["line"] > 1
