@@ -76,6 +76,9 @@ def _lost(claims: Sequence[Claim | None]) -> Generator[Statement, list[Row], set
 def _all_locks(units: Sequence[Unit]) -> set[Lock]:
     locks = {lock for unit in units for lock in _settled(unit.locks)}
     locks.update(row_lock("unit_key", unit.merchant_id, unit.mode, unit.key) for unit in units if unit.key is not None)
+    # The gate of a book, before any of its accounts: some are locked before the decisions and some after them, so that
+    # no order of accounts alone could keep two processes from waiting for each other.
+    locks.update(row_lock("shard", *book) for book in {(unit.merchant_id, unit.mode) for unit in units})
     return locks
 
 

@@ -69,9 +69,10 @@ DEFAULTS: Final[dict[str, dict[str, str | int | None]]] = {
 
 _LOCKED_FIRST: Final = (
     "idempotency", "money_claim", "chain_cursor", "chain_header", "deposit", "checkout_session", "payment", "attempt",
-    "capture", "usage_producer", "usage_event", "customer", "wallet", "deposit_address", "hold", "lot", "account",
+    "capture", "usage_producer", "usage_event", "customer", "wallet", "deposit_address", "hold", "lot", "shard", "account",
 )  # fmt: skip
-"""Claim, payment, refund or dispute, wallet, lots, accounts: one order for everybody, so that no two flushes deadlock."""
+"""Claim, payment, refund or dispute, wallet, lots, the book (shard), its accounts: one order for everybody, so that no two
+flushes deadlock. A book stands before its accounts because more of them are locked once the decisions are known."""
 
 LOCK_ORDER: Final[dict[str, int]] = {
     name: position
