@@ -135,6 +135,8 @@ class PricesShown(Shown):
 
 async def put_prices(context: Context[Services], body: PutPrices) -> Answer:
     merchant_id, mode = body.of(context.caller)
+    if merchant_id not in {PLATFORM, context.caller.merchant_id}:
+        await context.services.access.merchant(merchant_id)
     starts = body.effective_from
     if starts is not None and starts.tzinfo is None:
         raise Invalid("time_without_zone", "the time needs its zone, such as Z", pointer="/effective_from")

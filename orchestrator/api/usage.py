@@ -60,6 +60,8 @@ class UsageShown(Shown):
 
 async def take_usage(context: Context[Services], query: WhoseUsage) -> Answer:
     merchant_id, mode = query.of(context.caller)
+    if context.caller.merchant_id == PLATFORM:  # a key proves its merchant; the admin token only names one
+        await context.services.access.merchant(merchant_id)
     kind = context.request.content_type
     if kind not in {JSON_TYPE, NDJSON, "application/octet-stream"}:
         raise NotJson("content_type_wrong", f"send Content-Type: {JSON_TYPE} or {NDJSON}")
