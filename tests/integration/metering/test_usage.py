@@ -233,15 +233,13 @@ async def test_more_events_than_can_wait_are_refused_whole_and_may_come_again(
     await desk.assert_sound()
 
 
-async def test_the_admin_token_charges_for_merchants_that_are_there(migrated_database_url: str) -> None:
-    async with opened_desk(migrated_database_url) as desk:
-        await desk.price()
-        wallet = await desk.wallet(cents=100)
-        body = {"events": [desk.event(wallet)]}
-        nobody = await desk.admin("POST", "/v1/usage?merchant=mer_nobody&mode=test", body)
-        assert (nobody.status, nobody.json["code"]) == (404, "no_such_merchant")
-        assert await desk.rows("usage_event") == []
-        somebody = await desk.admin("POST", f"/v1/usage?merchant={desk.merchant}&mode=test", body)
-        assert somebody.json["accepted"] == 1
-        prices = {"merchant": "mer_nobody", "mode": "test", "models": {"gpt": {"input": "0.1"}}}
-        assert (await desk.admin("PUT", "/v1/prices", prices)).status == 404
+async def test_the_admin_token_charges_for_merchants_that_are_there(desk: Desk) -> None:
+    wallet = await desk.wallet(cents=100)
+    body = {"events": [desk.event(wallet)]}
+    nobody = await desk.admin("POST", "/v1/usage?merchant=mer_nobody&mode=test", body)
+    assert (nobody.status, nobody.json["code"]) == (404, "no_such_merchant")
+    assert await desk.rows("usage_event") == []
+    somebody = await desk.admin("POST", f"/v1/usage?merchant={desk.merchant}&mode=test", body)
+    assert somebody.json["accepted"] == 1
+    prices = {"merchant": "mer_nobody", "mode": "test", "models": {"gpt": {"input": "0.1"}}}
+    assert (await desk.admin("PUT", "/v1/prices", prices)).status == 404
