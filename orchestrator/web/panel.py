@@ -271,7 +271,7 @@ def qr_svg(text: str) -> Markup:
 
 def _progress(seen: Seen, language: Language) -> Progress:
     amount = Money(seen.deposit["units"], Asset.parse(seen.deposit["asset"]))
-    credited = seen.deposit["status"] in {"credited", "provisional"}  # what can be used already
+    credited = seen.deposit["status"] == "credited"  # provisional credit can be used, and is still being confirmed
     return Progress(show.money(amount, language.locale), seen.confirmations, seen.needed, credited)
 
 

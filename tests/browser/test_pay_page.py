@@ -84,7 +84,7 @@ async def test_a_buyer_in_vietnam_pays_in_usdt_and_watches_it_arrive_without_rel
     chain = next(watch.network.chain for watch in here.watches if watch.network.family == "tron")
     await here.pay_on_chain(chain, address, amount.removesuffix(" USDT"))
     await here.control("tron", "tron", {"mine": 2})
-    await expect(page.get_by_text("2 of 3 confirmations")).to_be_visible()
+    await expect(page.get_by_text("2 of 5 confirmations")).to_be_visible()
     await shoot(page, "phone-5-usdt-confirming")
     await here.control("tron", "tron", {"automine": True})
     await expect(page.get_by_role("heading", name="$20.00 credited")).to_be_visible()

@@ -21,7 +21,7 @@ async def test_everything_that_is_shown_can_be_read(migrated_database_url: str, 
         session = await find_session(services.reads, paid["id"])
         assert session is not None
         sight = await look(services.reads, services.rails, session, services.clock.now_us())
-        assert [(seen.deposit["status"], seen.confirmations) for seen in sight.seen] == [("credited", 3)]
+        assert [(seen.deposit["status"], seen.confirmations) for seen in sight.seen] == [("credited", 5)]
         assert (await look(services.reads, services.rails, open_, services.clock.now_us())).payment is None
 
         counted = await figures(services.reads, services.clock)
@@ -30,10 +30,12 @@ async def test_everything_that_is_shown_can_be_read(migrated_database_url: str, 
         assert ([row["id"] for row in rows], following) == ([payment["id"]], "")
         assert await reviews_page(services.reads, status="open", after="") == ([], "")
 
-        found = await payment_file(services.reads, MERCHANT, payment["id"], services.routing.ruleset)
+        found = await payment_file(services.reads, MERCHANT, payment["id"], services.rules)
         assert found is not None
         assert len(found.facts) == payment["fact_count"]
-        assert len(found.deposits) == len(found.attempts) == len(found.entries) == 1
-        assert sum(line["units"] for line in found.entries[0][1] if line["asset"] == "USD/9") == 0
+        assert len(found.deposits) == len(found.attempts) == 1
+        assert 1 <= len(found.entries) <= 2, "provisional first, where somebody looked early"
+        for _, lines in found.entries:
+            assert sum(line["units"] for line in lines if line["asset"] == "USD/9") == 0
         assert found.decision is not None
         assert found.decision["offers"][0]["method"] == "usdt_tron"

@@ -48,6 +48,7 @@ def paths(here: World) -> list[tuple[str, str]]:
             route.path.replace("{merchant}", MERCHANT)
             .replace("{payment}", "pay_1")
             .replace("{payout}", "po_1")
+            .replace("{review}", "rev_1")
             .replace("{hash}", "0123456789ab")
             .replace("{decision}", "dec_1")
             .replace("{verb:approve|confirm|fail}", "approve"),
@@ -58,7 +59,7 @@ def paths(here: World) -> list[tuple[str, str]]:
 
 
 async def test_no_page_of_the_dashboard_opens_without_signing_in(here: World) -> None:
-    assert len(paths(here)) == 13
+    assert len(paths(here)) == 14
     for method, path in paths(here):
         async with here.http.request(method, here.public_url + path, allow_redirects=False) as answer:
             assert answer.status == 303, path
@@ -145,7 +146,7 @@ async def test_a_payment_is_shown_with_its_facts_its_entry_and_why_it_went_there
     action = (await here.select(session))["next_action"]
     await here.control("tron", "tron", {"automine": False})
     await here.pay_on_chain(action["chain"], action["address"], action["amount"]["amount"])
-    await here.control("tron", "tron", {"mine": 4})
+    await here.control("tron", "tron", {"mine": 6})
     await here.work_once()
     payment = await here.until(session, "credited")
     await sign_in(here)
