@@ -56,7 +56,7 @@ def test_rules_that_are_fine_lint_with_exit_0_and_broken_ones_with_1_and_their_l
     assert "BRA" in done.stdout
     listed = json.loads(crossrail(tmp_path, "rules", "lint", "--json", str(broken)).stdout)
     assert listed["ok"] is False
-    assert listed["problems"][0]["line"] > 1
+    assert listed["findings"][0]["line"] > 1
 
 
 def test_a_service_with_a_broken_configuration_does_not_start_and_exits_with_2(tmp_path: Path) -> None:

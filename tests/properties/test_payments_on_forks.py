@@ -96,7 +96,10 @@ async def _take(
 
 
 def _fork(chain: ScriptedChain, branches: list[list[BlockScan]], depth: int, *, again: bool) -> None:
-    """Replace the newest blocks; ``again``: what they held is mined in the next one."""
+    """Replace the newest blocks, but for the first of all; ``again``: what they held is mined in the next one."""
+    depth = min(depth, len(chain.blocks) - 1)
+    if depth == 0:
+        return
     dropped = [transfer for block in chain.blocks[-depth:] for transfer in block.transfers]
     branches.append(chain.drop(depth))
     chain.mine(count=depth + 1)

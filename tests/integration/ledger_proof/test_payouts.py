@@ -92,9 +92,9 @@ async def test_many_people_at_once_confirm_or_fail_only_one_of_them_moves_money(
         *(books.payouts.fail("po_1", "no") for _ in range(5)),
     ]
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert {answer["status"] for answer in answers if not isinstance(answer, BaseException)} == {"paid"}
+    (said,) = {answer["status"] for answer in answers if not isinstance(answer, BaseException)}
     assert await transit(books) == 0
-    assert (await books.side()).available == 0
+    assert (await books.side()).available == {"paid": 0, "failed": 100 * USD}[said], "whoever came first"
     await books.assert_sound()
 
 
