@@ -1,0 +1,16 @@
+"""disputes"""
+
+from __future__ import annotations
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise RuntimeError("this schema is not taken back: money facts are append-only; restore a backup instead")
