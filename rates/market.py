@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
 from rates.agreement import PIVOTS, Agreement, Candidate, agree, candidate_of
 from rates.errors import BadRateConfig, NoRate, SourceUnavailable
 from rates.policy import MarketMode, MarketPolicy
-from rates.sources.port import RateSource, SourceKind, SourceRate
+from rates.sources.port import RateSource, RemembersDays, SourceKind, SourceRate
+from rates.volatility import Days, crossed, daily_deviation_bps
 
 RETRY_SECONDS: Final = 60
 """A source that failed is asked again no sooner, unless its time to live is shorter."""
@@ -60,6 +61,7 @@ class _Held:
     source: RateSource
     status: SourceStatus
     table: Mapping[tuple[str, str], SourceRate] = field(default_factory=dict)
+    days: Mapping[tuple[str, str], Days] = field(default_factory=dict)
 
 
 class Market:
@@ -83,6 +85,8 @@ class Market:
         self._fetch_timeout_seconds = fetch_timeout_seconds
         self._refreshing = asyncio.Lock()
         self._mids: dict[tuple[str, str], tuple[datetime, datetime, Mid]] = {}
+        self._recorded: Mapping[tuple[str, str], Days] = {}
+        self._volatilities: dict[tuple[str, str, date], int | None] = {}
 
     @property
     def mode(self) -> MarketMode:
@@ -97,7 +101,13 @@ class Market:
                     group.create_task(self._refresh_one(held, now))
             if due:
                 self._mids.clear()
+                self._volatilities.clear()
         return self.statuses()
+
+    def remember(self, recorded: Mapping[tuple[str, str], Days]) -> None:
+        """Take the mids that were recorded day by day: the history of sources that keep none themselves."""
+        self._recorded = recorded
+        self._volatilities.clear()
 
     async def _refresh_one(self, held: _Held, now: datetime) -> None:
         ttl_seconds = held.source.ttl_seconds
@@ -105,6 +115,7 @@ class Market:
         try:
             async with asyncio.timeout(self._fetch_timeout_seconds):
                 rates = await held.source.fetch()
+                days = await held.source.fetch_days() if isinstance(held.source, RemembersDays) else {}
         except SourceUnavailable as error:
             held.status = replace(held.status, error=error.reason, due_at=retry_at)
             return
@@ -118,7 +129,7 @@ class Market:
         table: dict[tuple[str, str], SourceRate] = {}
         for rate in sorted(rates, key=lambda rate: rate.as_of):
             table[rate.base, rate.quote] = rate
-        held.table = table
+        held.table, held.days = table, days
         held.status = replace(
             held.status,
             rates_count=len(table),
@@ -149,6 +160,30 @@ class Market:
         # A live clock that goes back decides anew, as does a refresh.
         self._mids[base, quote] = (LONG_AGO if self._mode is MarketMode.SANDBOX else now, until, mid)
         return mid
+
+    def volatility_bps(self, base: str, quote: str, now: datetime) -> int | None:
+        """Return the standard deviation of a pair's daily changes, rounded up; None where too few days are known.
+
+        Raises NoRate as ``mid`` does.
+        """
+        as_of = self.mid(base, quote, now).as_of.date()
+        key = (base, quote, as_of)
+        if key not in self._volatilities:
+            self._volatilities[key] = daily_deviation_bps(self._days(base, quote), as_of)
+        return self._volatilities[key]
+
+    def _days(self, base: str, quote: str) -> Days:
+        """Return one rate a day: as it was recorded here, else as the first source that remembers has it."""
+        known = dict(self._recorded.get((base, quote), {}))
+        for held in self._held.values():
+            for pivot in PIVOTS:
+                if pivot in (base, quote):
+                    one = held.days.get((pivot, quote if pivot == base else base), {})
+                    found = one if pivot == base else {day: 1 / rate for day, rate in one.items()}
+                else:
+                    found = crossed(held.days.get((pivot, base), {}), held.days.get((pivot, quote), {}))
+                known = {**found, **known}
+        return known
 
     def _decide(self, base: str, quote: str, now: datetime) -> tuple[Mid, datetime]:
         candidates, missing = self._gather(base, quote)

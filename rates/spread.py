@@ -13,7 +13,12 @@ from rates.sources.port import is_code
 ANY: Final = "*"
 SPREAD_BPS_MAX: Final = 5_000
 """Half of the price: beyond it somebody has mistaken the unit."""
-FIELDS: Final = frozenset({"corridor", "spread_bps", "method", "from_units"})
+FIELDS: Final = frozenset(
+    {"corridor", "spread_bps", "method", "from_units", "volatility_percent", "volatility_bps_max"}
+)
+VOLATILITY_PERCENT_MAX: Final = 500
+VOLATILITY_BPS_MAX: Final = 300
+"""What volatility adds at most, where an entry says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,14 @@ class Spread:
     spread_bps: int
     from_units: int = 0
     """From this amount on, in nano-dollars of the base: a tier."""
+    volatility_percent: int = 0
+    """How much of one day's standard deviation is added: what the rate may do while a quote is open."""
+    volatility_bps_max: int = VOLATILITY_BPS_MAX
+
+    def bps(self, volatility_bps: int | None) -> int:
+        """Return the whole spread; where nobody knows how much the rate moves (None), nothing is added."""
+        added = -(-(volatility_bps or 0) * self.volatility_percent // 100)
+        return min(self.spread_bps + min(added, self.volatility_bps_max), SPREAD_BPS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +90,6 @@ class SpreadTable:
             f"no spread for {base}-{quote} by {method or 'any method'}: add the corridor {base}-* to pricing"
         )
 
-    def spread_bps(self, base: str, quote: str, method: str | None = None, units: int = 0) -> int:
-        return self.spread(base, quote, method, units).spread_bps
-
 
 def _entry(where: str, entry: object) -> Spread:
     if not isinstance(entry, Mapping):
@@ -101,4 +111,13 @@ def _entry(where: str, entry: object) -> Spread:
     from_units = entry.get("from_units", 0)
     if type(from_units) is not int or from_units < 0:
         raise BadRateConfig(f"{where} ({corridor}): from_units is a whole number of nano-dollars, not {from_units!r}")
-    return Spread(base, quote, method, spread_bps, from_units)
+    percent = _whole(where, entry, "volatility_percent", 0, VOLATILITY_PERCENT_MAX)
+    added_max = _whole(where, entry, "volatility_bps_max", VOLATILITY_BPS_MAX, SPREAD_BPS_MAX)
+    return Spread(base, quote, method, spread_bps, from_units, percent, added_max)
+
+
+def _whole(where: str, entry: Mapping[str, Any], name: str, default: int, most: int) -> int:
+    value = entry.get(name, default)
+    if type(value) is not int or not 0 <= value <= most:
+        raise BadRateConfig(f"{where}: {name} is a whole number from 0 to {most}, not {value!r}")
+    return value

@@ -83,14 +83,21 @@ def show(
             continue
         sources = [{"source": one.source, "as_of": one.as_of.isoformat()} for one in mid.sources]
         found.append({"currency": mid.quote, "mid": _decimal(mid.rate), "as_of": mid.as_of.isoformat(),
+                      "volatility_bps": market.volatility_bps(base.upper(), code.upper(), now),
                       "sandbox": mid.sandbox_as_of is not None, "sources": sources})  # fmt: skip
     if json_:
         print_json({"base": base.upper(), "rates": found, "missing": missing})
     else:
         print_table(
-            ("currency", f"1 {base.upper()} =", "as of", "sources"),
+            ("currency", f"1 {base.upper()} =", "moves a day", "as of", "sources"),
             [
-                [one["currency"], one["mid"], one["as_of"], ", ".join(s["source"] for s in one["sources"])]
+                [
+                    one["currency"],
+                    one["mid"],
+                    _moves(one["volatility_bps"]),
+                    one["as_of"],
+                    ", ".join(s["source"] for s in one["sources"]),
+                ]
                 for one in found
             ],
         )
@@ -98,6 +105,10 @@ def show(
             print(f"{one['currency']}: {one['reason']}")
     if missing:
         raise Failure(f"no rate for {', '.join(one['currency'] for one in missing)}")
+
+
+def _moves(volatility_bps: int | None) -> str:
+    return "not known" if volatility_bps is None else f"{volatility_bps} bps"
 
 
 def _decimal(rate: object) -> str:
@@ -131,7 +142,9 @@ def quote(
     try:
         usd = Money.parse(amount, WALLET_USD)
         market = run(_market(config))
-        spread_bps = spreads.spread_bps("USD", currency.upper(), method, usd.units)
+        spread = spreads.spread("USD", currency.upper(), method, usd.units)
+        volatility_bps = market.volatility_bps("USD", currency.upper(), now)
+        spread_bps = spread.bps(volatility_bps)
         made = make_quote(
             quote_id="quo_preview", session_id="cs_preview", mid=market.mid("USD", currency.upper(), now),
             spread_bps=spread_bps, now=now, ttl_seconds=settings.checkout.session_ttl_s,
@@ -147,6 +160,8 @@ def quote(
         "mid": made.to_json()["mid"],
         "rate": made.to_json()["rate"],
         "spread_bps": made.spread_bps,
+        "volatility_bps": volatility_bps,
+        "volatility_added_bps": made.spread_bps - spread.spread_bps,
         "as_of": made.as_of.isoformat(),
         "sandbox": made.sandbox,
     }

@@ -13,7 +13,7 @@ from rates.errors import RateError
 from rates.market import Market, Mid
 from rates.money import WALLET_USD, Money, MoneyError, display_asset
 from rates.quote import Quote, Terms, make_quote, signed_quote
-from rates.spread import SpreadTable
+from rates.spread import Spread, SpreadTable
 
 KEPT_MAX: Final = 4096
 """Price tags that are kept. Top-ups are made of few amounts, so most sessions find theirs."""
@@ -36,7 +36,7 @@ class Pricer:
         self._secret = secret
         self._tags: dict[tuple[int, str, FeeKey], PriceTag] = {}
         self._terms: dict[tuple[str, int], tuple[Mid, Terms]] = {}
-        self._spreads_known: dict[tuple[str, str | None, int], int] = {}
+        self._spreads_known: dict[tuple[str, str | None, int], Spread] = {}
 
     @property
     def market(self) -> Market:
@@ -54,8 +54,8 @@ class Pricer:
         except RateError:
             return None
 
-    def spread_bps(self, currency: str, method: str | None, units: int = 0) -> int:
-        """Return the spread of USD into a currency; dollars for dollars are no exchange. Raises NoSpread.
+    def spread_bps(self, currency: str, method: str | None, now: datetime, units: int = 0) -> int:
+        """Return the spread of USD into a currency; dollars for dollars are no exchange. Raises NoSpread, NoRate.
 
         ``units``: how many nano-dollars are exchanged, where spreads have tiers; 0 = the smallest amount.
         """
@@ -64,9 +64,11 @@ class Pricer:
         tier = self._spreads.tier_of(units)
         found = self._spreads_known.get((currency, method, tier))
         if found is None:  # as many as there are methods, currencies and tiers in the configuration
-            found = self._spreads.spread_bps(WALLET_USD.code, currency, method, units)
+            found = self._spreads.spread(WALLET_USD.code, currency, method, units)
             self._spreads_known[currency, method, tier] = found
-        return found
+        if not found.volatility_percent:
+            return found.spread_bps
+        return found.bps(self._market.volatility_bps(WALLET_USD.code, currency, now))
 
     def fees(self, rail: str, account: str, method: str) -> FeeSchedule:
         """Return the fee table of a method on a rail account; the configuration was checked to have one."""
@@ -80,7 +82,7 @@ class Pricer:
             quote_id=quote_id,
             session_id=session_id,
             mid=self._market.mid(WALLET_USD.code, currency, now),
-            spread_bps=self.spread_bps(currency, method),
+            spread_bps=self.spread_bps(currency, method, now),
             now=now,
             ttl_seconds=ttl_seconds,
         ).sign(self._secret)
@@ -92,7 +94,7 @@ class Pricer:
         """
         dollars = currency == WALLET_USD.code
         mid = _PAR if dollars else self._market.mid(WALLET_USD.code, currency, now).rate
-        spread_bps = self.spread_bps(currency, key.method, principal.units)
+        spread_bps = self.spread_bps(currency, key.method, now, principal.units)
         kept = (principal.units, currency, key)
         found = self._tags.get(kept)
         if found is None or found.price.rate.mid is not mid or found.price.rate.spread_bps != spread_bps:
@@ -125,7 +127,7 @@ class Pricer:
         if mid is None:
             return "no_rate"
         worth = int(total.value / mid * 10**WALLET_USD.scale)
-        rate = Rate(mid, self.spread_bps(currency, method, worth))
+        rate = Rate(mid, self.spread_bps(currency, method, now, worth))
         try:
             return price_of_arrival(total, self.fees(rail, account, method), rate)
         except TooSmall:

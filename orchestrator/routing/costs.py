@@ -19,7 +19,7 @@ from orchestrator.routing.facts import token_word
 from orchestrator.routing.ruleset import Cost, Pricing, Ruleset
 from rates.errors import NoSpread
 from rates.money import WALLET_USD
-from rates.spread import SpreadTable
+from rates.spread import Spread, SpreadTable
 
 BPS: Final = 10_000
 
@@ -68,11 +68,18 @@ class Landed:
 
 
 def landed_cost(
-    units: int, key: OptionKey, currency: str, ruleset: Ruleset, fees: FeeTables, network_units: int | None = None
+    units: int,
+    key: OptionKey,
+    currency: str,
+    ruleset: Ruleset,
+    fees: FeeTables,
+    network_units: int | None = None,
+    volatility_bps: int | None = None,
 ) -> Landed | None:
     """Return what a top-up of ``units`` costs on an option; None: it has no fee table, or its currency no spread.
 
-    ``network_units``: what a transfer costs on its chain now; None = as the table says.
+    ``network_units``: what a transfer costs on its chain now; None = as the table says. ``volatility_bps``: how much the
+    currency moved lately; None = nobody knows, so that it adds nothing to the spread.
     """
     line = fees.lines.get(key)
     if line is None:
@@ -80,10 +87,10 @@ def landed_cost(
     rail, _, method = key
     spread_bps = 0
     if currency != WALLET_USD.code:
-        found = _spread_bps(ruleset.pricing, currency, method, _table(ruleset.pricing).tier_of(units))
+        found = _spread(ruleset.pricing, currency, method, _table(ruleset.pricing).tier_of(units))
         if found is None:
             return None
-        spread_bps = found
+        spread_bps = found.bps(volatility_bps)
     network = line.network_fixed_units if network_units is None else network_units
     base = units + network + line.rail_fixed_units
     total = _up(base * (BPS + spread_bps), BPS - line.rail_bps)
@@ -113,11 +120,11 @@ def cost_entry(costs: tuple[Cost, ...], rail: str, method: str, currency: str) -
 
 
 @lru_cache(maxsize=4096)
-def _spread_bps(pricing: tuple[Pricing, ...], currency: str, method: str, tier: int) -> int | None:
+def _spread(pricing: tuple[Pricing, ...], currency: str, method: str, tier: int) -> Spread | None:
     table = _table(pricing)
     units = table.steps[tier - 1] if tier else 0
     try:
-        return table.spread_bps(WALLET_USD.code, currency, method, units)
+        return table.spread(WALLET_USD.code, currency, method, units)
     except NoSpread:
         return None
 

@@ -7,8 +7,8 @@ every one that was converted, so that its balance, turned around, is what is to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 from typing import Any, Final
 
@@ -28,6 +28,8 @@ PLATFORM: Final = "platform"
 POSITION: Final = "fx:position"
 OPEN_MAX: Final = 100_000
 POINTS_MAX: Final = 500
+DAYS_READ: Final = 120
+"""Calendar days of recorded mids that are read: a month of fixings, and room for a sandbox's old dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +119,23 @@ def _worth(held: Money, market: Market, now: datetime) -> Money | None:
 
 @dataclass(slots=True)
 class RateRecorder:
-    """Writes every mid once, when it is first seen."""
+    """Writes every mid once, when it is first seen, and tells the market what was recorded: that is how rates move."""
 
     writer: Writer
+    reads: Reads
     market: Market
-    seen: dict[str, datetime]
+    seen: dict[str, datetime] = field(default_factory=dict)
+    _told: bool = False
 
     async def run_once(self, now: datetime) -> int:
         """Record what is new; return how many."""
+        found = await self._record(now)
+        if found or not self._told:
+            self.market.remember(await recorded_days(self.reads, now))
+            self._told = True
+        return found
+
+    async def _record(self, now: datetime) -> int:
         fresh: list[Mid] = []
         for code in sorted(self.market.currencies() - {WALLET_USD.code}):
             try:
@@ -164,6 +175,33 @@ async def history(reads: Reads, currency: str, limit: int = POINTS_MAX) -> list[
         .limit(limit)
     )
     return list(reversed(await reads.all(query)))
+
+
+async def recorded_days(reads: Reads, now: datetime) -> dict[tuple[str, str], dict[date, Fraction]]:
+    """Return the last mid of each day and currency, of the days that volatility is measured by."""
+    table = table_of(RateHistory)
+    query = (
+        select(table.c.quote, table.c.as_of_us, table.c.rate)
+        .where(table.c.base == WALLET_USD.code, table.c.as_of_us >= to_us(now - timedelta(days=DAYS_READ)))
+        .order_by(table.c.as_of_us)
+    )
+    found: dict[tuple[str, str], dict[date, Fraction]] = {}
+    for row in await reads.all(query):
+        found.setdefault((WALLET_USD.code, row["quote"]), {})[from_us(row["as_of_us"]).date()] = Fraction(row["rate"])
+    return found
+
+
+def volatilities(market: Market, now: datetime) -> dict[str, int]:
+    """Return how many basis points each currency moves a day, against USD, where that is known."""
+    found: dict[str, int] = {}
+    for code in market.currencies() - {WALLET_USD.code}:
+        try:
+            moved = market.volatility_bps(WALLET_USD.code, code, now)
+        except RateError:
+            continue
+        if moved is not None:
+            found[code] = moved
+    return found
 
 
 async def recorded_currencies(reads: Reads) -> list[str]:

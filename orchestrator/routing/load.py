@@ -92,7 +92,15 @@ def _ruleset(block: RoutingBlock) -> Ruleset:
         defaults=tuple(_offer(entry) for entry in block.defaults.offers),
         rail_choices=tuple(_rail_choice(entry, block.regions) for entry in block.rail_choice),
         pricing=tuple(
-            Pricing(entry.corridor, entry.spread_bps, entry.method, entry.from_usd.units) for entry in block.pricing
+            Pricing(
+                entry.corridor,
+                entry.spread_bps,
+                entry.method,
+                entry.from_usd.units,
+                entry.volatility_percent,
+                entry.volatility_bps_max,
+            )
+            for entry in block.pricing
         ),
         warnings=(),
         costs=tuple(Cost(**entry.model_dump()) for entry in block.costs),

@@ -28,6 +28,8 @@ class Knowledge:
     figures: Figures = NOTHING_SEEN
     chain_fees: Mapping[OptionKey, int] = field(default_factory=dict)
     """What a transfer costs now, nano-dollars, where somebody estimates it."""
+    volatility_bps: Mapping[str, int] = field(default_factory=dict)
+    """How much a currency moved a day lately, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,15 @@ def _sort_key(
             "tries": chance.tries,
         }
         return (0, -chance.mean), told
-    cost = landed_cost(units, one.key, one.currency, ruleset, knowledge.fees, knowledge.chain_fees.get(one.key))
+    cost = landed_cost(
+        units,
+        one.key,
+        one.currency,
+        ruleset,
+        knowledge.fees,
+        knowledge.chain_fees.get(one.key),
+        knowledge.volatility_bps.get(one.currency),
+    )
     if cost is None:
         return (1,), {"cost_units": None}
     parts = {"rail": cost.rail, "exchange": cost.exchange, "network": cost.network, "refunds": cost.refunds,

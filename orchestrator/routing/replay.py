@@ -191,7 +191,15 @@ class Replayer:
         else:
             ruleset = self._sides.draft if number else self._sides.live
             known = self._sides.knowledge
-            landed = landed_cost(units, key, offer.currency, ruleset, known.fees, known.chain_fees.get(key))
+            landed = landed_cost(
+                units,
+                key,
+                offer.currency,
+                ruleset,
+                known.fees,
+                known.chain_fees.get(key),
+                known.volatility_bps.get(offer.currency),
+            )
             if len(self._costs) >= COSTS_MAX:
                 self._costs.clear()
             cost = self._costs[memo] = None if landed is None else landed.units

@@ -31,6 +31,7 @@ from pydantic_core import PydanticCustomError
 from adapters.base import Mode
 from orchestrator.routing.countries import country_hint, is_country
 from rates.money import WALLET_USD, Money, UnknownAsset, display_asset
+from rates.spread import VOLATILITY_BPS_MAX, VOLATILITY_PERCENT_MAX
 
 DEFAULTS_ID: Final = "defaults"
 """Stands where a rule's id would, so no rule may be called so."""
@@ -295,6 +296,10 @@ class PricingEntry(_Part):
     method: Method | None = None
     from_usd: AmountUsd = Money.parse("0", WALLET_USD)
     """From this principal on: a tier. Without an entry from 0 there is no price for smaller amounts."""
+    volatility_percent: Annotated[StrictInt, Field(ge=0, le=VOLATILITY_PERCENT_MAX)] = 0
+    """Add so much of one day's standard deviation: what the rate may do while a quote is open. 0: the spread is fixed."""
+    volatility_bps_max: Annotated[StrictInt, Field(ge=0, le=2_000)] = VOLATILITY_BPS_MAX
+    """What volatility adds at most."""
 
 
 class MaintenanceEntry(_Part):

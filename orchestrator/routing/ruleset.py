@@ -15,6 +15,7 @@ from orchestrator.routing.conditions import Condition
 from orchestrator.routing.facts import RoutingFacts
 from orchestrator.routing.index import Match
 from orchestrator.routing.rules import RoutingBlock
+from rates.spread import VOLATILITY_BPS_MAX
 
 OUTCOMES_MAX: Final = 250
 """Rules up to which every decision keeps the outcome of each. Above it, facts and ruleset are kept, which say the same."""
@@ -126,11 +127,19 @@ class Pricing:
     spread_bps: int
     method: str | None
     from_units: int = 0
+    volatility_percent: int = 0
+    volatility_bps_max: int = VOLATILITY_BPS_MAX
 
     def entry(self) -> dict[str, Any]:
         """Return it as ``SpreadTable.from_config`` reads it."""
-        plain = {"corridor": self.corridor, "spread_bps": self.spread_bps, "from_units": self.from_units}
-        return plain | ({"method": self.method} if self.method else {})
+        return {
+            "corridor": self.corridor,
+            "spread_bps": self.spread_bps,
+            "method": self.method,
+            "from_units": self.from_units,
+            "volatility_percent": self.volatility_percent,
+            "volatility_bps_max": self.volatility_bps_max,
+        }
 
 
 def _not_compiled(_facts: RoutingFacts, _methods: frozenset[str]) -> Never:

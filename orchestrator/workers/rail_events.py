@@ -18,9 +18,10 @@ from orchestrator.database.unit import Changes, Unit, View
 from orchestrator.events.catalog import EventType
 from orchestrator.routing import figures
 from orchestrator.routing.catalogue import OptionKey
-from orchestrator.routing.exposure import exposures
+from orchestrator.routing.exposure import exposures, volatilities
 from orchestrator.routing.health import HealthState
 from orchestrator.services import Services
+from orchestrator.sweeps.costs import transfer_costs
 
 POLL_S: Final = 2.0
 KNOWLEDGE_POLL_S: Final = 60.0
@@ -99,7 +100,7 @@ async def expose(services: Services) -> None:
 
 
 async def learn(services: Services) -> bool:
-    """Count what settled lately: ``rank: cost`` and ``rank: success`` go by it from now on."""
+    """Count what settled lately, ask what chains and rates do: ``rank: cost`` and ``rank: success`` go by it from now on."""
     await expose(services)
     desk = services.routing
     if desk.knowledge is None:
@@ -108,5 +109,7 @@ async def learn(services: Services) -> bool:
     window_us = desk.ruleset.weights.window_days * 86_400 * 1_000_000
     async with asyncio.timeout(READ_TIMEOUT_S):
         seen = await figures.read(services.reads, max(0, now_us - window_us), now_us)
-    desk.knowledge = replace(desk.knowledge, figures=seen)
+        chain_fees = await transfer_costs(services.sweeps.machine.networks.values(), services.rails)
+    volatility = volatilities(services.pricer.market, services.clock.now())
+    desk.knowledge = replace(desk.knowledge, figures=seen, chain_fees=chain_fees, volatility_bps=volatility)
     return False

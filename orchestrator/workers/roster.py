@@ -116,7 +116,7 @@ def _told(look: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[bool]]:
 
 
 def _rates(services: Services) -> Callable[[], Awaitable[bool]]:
-    recorder = RateRecorder(services.writer, services.pricer.market, {})
+    recorder = RateRecorder(services.writer, services.reads, services.pricer.market)
 
     async def action() -> bool:
         async with asyncio.timeout(60):

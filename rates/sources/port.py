@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 CODE_LENGTH_MAX: Final = 8
 DIGITS_MAX: Final = 40
@@ -63,6 +63,14 @@ class RateSource(Protocol):
 
     async def fetch(self) -> Sequence[SourceRate]:
         """Give every rate that the source has. Raises SourceUnavailable, and nothing else."""
+
+
+@runtime_checkable
+class RemembersDays(Protocol):
+    """A source that knows what its rates were on the days before."""
+
+    async def fetch_days(self) -> Mapping[tuple[str, str], Mapping[date, Fraction]]:
+        """Give each pair's rates day by day, the newest month or more. Raises SourceUnavailable, and nothing else."""
 
 
 def is_code(text: object) -> bool:

@@ -27,12 +27,12 @@ async def test_open_quotes_and_what_was_taken_are_exposed(ops: Ops) -> None:
 
 async def test_a_rate_is_recorded_when_it_is_first_seen(ops: Ops) -> None:
     services = ops.services
-    recorder = RateRecorder(services.writer, services.pricer.market, {})
+    recorder = RateRecorder(services.writer, services.reads, services.pricer.market)
     now = services.clock.now()
     first = await recorder.run_once(now)
     assert first > 20
     assert await recorder.run_once(now) == 0
-    again = RateRecorder(services.writer, services.pricer.market, {})  # another process has seen the same
+    again = RateRecorder(services.writer, services.reads, services.pricer.market)  # another process has seen the same
     assert await again.run_once(now) == first
     assert "EUR" in await recorded_currencies(services.reads)
     (row,) = await history(services.reads, "EUR")

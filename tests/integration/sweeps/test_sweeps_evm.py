@@ -9,6 +9,10 @@ import pytest
 
 from orchestrator.database import tables
 from orchestrator.errors import Conflict
+from orchestrator.routing.costs import FeeTables
+from orchestrator.routing.ranking import Knowledge
+from orchestrator.sweeps.costs import transfer_costs
+from orchestrator.workers.rail_events import learn
 from tests.adapters.chains.test_chain_real_node import call_data
 from tests.integration.sweeps.scene import OPERATING, TREASURY, chain_scene
 
@@ -39,6 +43,25 @@ async def test_tokens_go_from_two_customers_to_the_treasury(
         assert await scene.tokens(TREASURY) == 57_000_000
         assert [row["nonce"] for row in await scene.all(tables.ChainTransaction, purpose="sweep")] == [0, 0, 1]
         await scene.assert_sound()
+
+
+async def test_ranking_learns_from_the_node_what_a_deposit_costs_now(
+    sqlite_url: str, tmp_path: Path, anvil_url: str
+) -> None:
+    async with chain_scene(sqlite_url, tmp_path, anvil_url) as scene:
+        network, services = scene.network, scene.services
+        assert await transfer_costs([network], services.rails) == {}  # nothing was swept yet: the fee table stands
+        await scene.real.transfer(TREASURY, 5_000_000)
+        costs = await transfer_costs([network], services.rails)
+        assert costs.keys() == {("evm", "bsc", "usdt_bsc")}
+        # Between a bare transfer of coins (21,000 gas) and half a million gas, at what the node asks for gas now.
+        gas_price = int(await scene.real.node.call("eth_gasPrice"), 16)
+        least, most = (network.coin_value(gas * gas_price).units for gas in (21_000 // 4, 500_000 * 4))
+        assert all(least < units < most for units in costs.values())
+        services.routing.knowledge = Knowledge(FeeTables.of({}))
+        await learn(services)
+        assert services.routing.knowledge.chain_fees.keys() == costs.keys()
+        assert services.routing.knowledge.volatility_bps["EUR"] > 0
 
 
 async def test_every_coin_is_in_the_books(sqlite_url: str, tmp_path: Path, anvil_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import orjson
 import pytest
@@ -43,7 +44,7 @@ def written(tag: PriceTag) -> list[object]:
 @pytest.mark.parametrize("currency", ["BRL", "USD"])
 async def test_a_tag_that_was_kept_is_the_price_worked_out_anew(currency: str) -> None:
     market, pricer = await opened()
-    rate = Rate(market.mid("USD", currency, NOW).rate, pricer.spread_bps(currency, "card"))
+    rate = Rate(market.mid("USD", currency, NOW).rate, pricer.spread_bps(currency, "card", NOW))
     anew = price(TWENTY, FEES, rate, display_asset(currency))
     first, again = (pricer.tag(TWENTY, KEY, currency, NOW) for _ in range(2))
     assert first is again
@@ -72,6 +73,20 @@ async def test_a_kept_tag_and_kept_terms_go_with_their_mid() -> None:
     assert after.price.rate.mid == before.price.rate.mid * 2
     assert after.price.total.units > before.price.total.units
     assert quote_of(pricer).mid == quoted.mid * 2
+
+
+async def test_a_price_follows_what_the_rate_did_lately_and_a_kept_tag_goes_with_it() -> None:
+    market, pricer = await opened()
+    entry = {"corridor": "USD-*", "spread_bps": 100, "volatility_percent": 100}
+    pricer.use(SpreadTable.from_config([entry]))
+    calm = pricer.tag(TWENTY, KEY, "BRL", NOW)
+    assert calm.price.rate.spread_bps == 100  # a fixed rate has no history: nothing is guessed
+    newest = market.mid("USD", "BRL", NOW).as_of.date()
+    days = {newest - timedelta(days=back): Fraction(500 + 5 * (back % 2), 100) for back in range(21)}
+    market.remember({("USD", "BRL"): days})
+    moved = pricer.tag(TWENTY, KEY, "BRL", NOW)
+    assert moved.price.rate.spread_bps == 100 + 103
+    assert moved.price.total.units > calm.price.total.units
 
 
 def quote_of(pricer: Pricer) -> Quote:

@@ -23,7 +23,7 @@ LANDS = ("BRL", "EUR", "PHP", "VND", "NGN", "INR", "KES", "PKR", "BDT", "EGP", "
 
 @pytest.fixture(scope="module")
 def european() -> dict[tuple[str, str], SourceRate]:
-    return {(rate.base, rate.quote): rate for rate in ecb.newest_of_history()}
+    return {(rate.base, rate.quote): rate for rate in ecb.newest_of_history().newest}
 
 
 @pytest.fixture(scope="module")

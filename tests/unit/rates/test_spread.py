@@ -39,12 +39,12 @@ TABLE = SpreadTable.from_config(
 def test_the_most_specific_corridor_wins_then_the_most_specific_method(
     quote: str, method: str | None, spread_bps: int
 ) -> None:
-    assert TABLE.spread_bps("USD", quote, method) == spread_bps
+    assert TABLE.spread("USD", quote, method).spread_bps == spread_bps
 
 
 def test_a_corridor_that_nobody_priced_is_refused_and_not_free() -> None:
     with pytest.raises(NoSpread, match="EUR-BRL"):
-        TABLE.spread_bps("EUR", "BRL")
+        TABLE.spread("EUR", "BRL")
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,14 @@ TIERS = [
     ],
 )
 def test_an_amount_has_the_spread_of_its_tier(units: int, method: str, spread_bps: int) -> None:
-    assert SpreadTable.from_config(TIERS).spread_bps("USD", "BRL", method, units) == spread_bps
+    assert SpreadTable.from_config(TIERS).spread("USD", "BRL", method, units).spread_bps == spread_bps
 
 
 def test_an_amount_below_every_tier_has_no_price() -> None:
     table = SpreadTable.from_config(TIERS)
-    assert table.spread_bps("USD", "EUR", "card", 10 * USD) == 100
+    assert table.spread("USD", "EUR", "card", 10 * USD).spread_bps == 100
     with pytest.raises(NoSpread):
-        table.spread_bps("USD", "EUR", "card", 10 * USD - 1)
+        table.spread("USD", "EUR", "card", 10 * USD - 1)
 
 
 def test_amounts_of_one_tier_share_every_spread() -> None:

@@ -47,6 +47,19 @@ def test_the_cost_of_a_card_is_fee_exchange_and_what_refunds_and_disputes_take()
     assert (cost.network, cost.refunds, cost.disputes) == (0, -(-total * 20 // 10_000), -(-total * 30 // 10_000))
 
 
+def test_how_much_a_currency_moves_is_part_of_what_the_exchange_costs() -> None:
+    moving = 'pricing:\n  - {corridor: "USD-*", spread_bps: 100, volatility_percent: 50}\n'
+    ruleset = rules(routing(f"rules:\n  - {{id: all, offers: [card]}}\n{moving}"))
+    still, moved = (landed_cost(100 * 10**9, CARD, "EUR", ruleset, FEES, None, bps) for bps in (None, 290))
+    assert still is not None
+    assert moved is not None
+    assert (
+        still.exchange
+        < moved.exchange
+        == -(-100_300_000_000 * 10_245 // 9_710) - 100_300_000_000 - (moved.rail - 300_000_000)
+    )
+
+
 def test_the_cheapest_way_hangs_on_the_amount() -> None:
     ruleset, knowledge = ranking("cost"), Knowledge(FEES)
     assert methods(decided(facts("DE", "20"), ruleset, knowledge)) == ["usdt_bsc", "card", "usdt_tron"]
