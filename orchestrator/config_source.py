@@ -333,6 +333,12 @@ def _problem(model: type[BaseModel], document: Document, prefix: Trail, detail: 
             message, hint = f"must be one of {', '.join(known)}", suggest(given, known)
         case "string_type" if isinstance(given, bool | int | Decimal):
             message, hint = "must be text", "put it in quotes"
+        case "int_type" | "int_parsing" | "int_from_float":
+            message = (
+                f"must be a whole number, not {given!r}"
+                if not isinstance(given, Decimal)
+                else f"must be a whole number, not {given}"
+            )
         case "list_type" | "tuple_type":
             message = "must be a list"
         case "model_type" | "dict_type" | "model_attributes_type":

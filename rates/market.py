@@ -169,10 +169,10 @@ class Market:
         as_of = self.mid(base, quote, now).as_of.date()
         key = (base, quote, as_of)
         if key not in self._volatilities:
-            self._volatilities[key] = daily_deviation_bps(self._days(base, quote), as_of)
+            self._volatilities[key] = daily_deviation_bps(self.days(base, quote), as_of)
         return self._volatilities[key]
 
-    def _days(self, base: str, quote: str) -> Days:
+    def days(self, base: str, quote: str) -> Days:
         """Return one rate a day: as it was recorded here, else as the first source that remembers has it."""
         known = dict(self._recorded.get((base, quote), {}))
         for held in self._held.values():

@@ -67,9 +67,13 @@ def lint(
     else:
         for finding in findings:
             print(f"{finding.severity}[{finding.code}] {finding.problem}")
-        print(f"{len(errors)} errors, {len(findings) - len(errors)} warnings")
+        print(f"{_many(len(errors), 'error')}, {_many(len(findings) - len(errors), 'warning')}")
     if errors:
-        raise Failure(f"{len(errors)} errors")
+        raise Failure(_many(len(errors), "error"))
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 async def _findings(file: Path | None, config: Path) -> list[Finding]:
@@ -123,7 +127,10 @@ def test(
         block, ruleset, loaded = run(_assembled(file, config))
     except ConfigInvalid as invalid:
         if json_:
-            print_json({"ok": False, "problems": [str(problem) for problem in invalid.problems]})
+            from orchestrator.routing.lint import Finding
+
+            findings = [Finding("invalid", "error", problem) for problem in invalid.problems]
+            print_json({"ok": False, "findings": [finding.to_json() for finding in findings]})
         raise Failure(str(invalid), 1) from None
     found = coverage(block, ruleset, loaded.catalogue)
     fits = found.percent >= coverage_min

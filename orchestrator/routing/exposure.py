@@ -22,9 +22,10 @@ from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from rates.errors import RateError
 from rates.market import Market, Mid
-from rates.money import WALLET_USD, Asset, Money
+from rates.money import WALLET_USD, Asset, Money, Rounding
 
 PLATFORM: Final = "platform"
+USD_CENTS: Final = Asset("USD", 2)
 POSITION: Final = "fx:position"
 OPEN_MAX: Final = 100_000
 POINTS_MAX: Final = 500
@@ -54,7 +55,7 @@ class Exposure:
             "open_quotes": self.open_quotes,
             "open_usd": self.open_usd.decimal(2),
             "held": self.held.decimal(scale),
-            "held_usd": None if self.held_usd is None else self.held_usd.decimal(2),
+            "held_usd": None if self.held_usd is None else self.held_usd.narrow(USD_CENTS, Rounding.DOWN).decimal(),
             "to_be_flat": _advice(self.held),
         }
 
@@ -211,20 +212,14 @@ async def recorded_currencies(reads: Reads) -> list[str]:
     return [row["quote"] for row in rows]
 
 
-def chart(rows: list[Row], width: int = 720, height: int = 180) -> str:
-    """Return the points of a line through recorded mids, for an SVG polyline; "" with fewer than two."""
-    if len(rows) < 2:
+def chart(days: Mapping[date, Fraction], width: int = 720, height: int = 180) -> str:
+    """Return the points of a line through one rate a day, for an SVG polyline; "" with fewer than two."""
+    if len(days) < 2:
         return ""
-    rates = [Fraction(row["rate"]) for row in rows]
-    low, high = min(rates), max(rates)
-    first, last = rows[0]["as_of_us"], rows[-1]["as_of_us"]
+    low, high, first, last = min(days.values()), max(days.values()), min(days), max(days)
     points = []
-    for row, rate in zip(rows, rates, strict=True):
-        x = (row["as_of_us"] - first) * width // (last - first)
+    for day, rate in sorted(days.items()):
+        x = (day - first).days * width // (last - first).days
         y = height // 2 if high == low else int((high - rate) * height / (high - low))
         points.append(f"{x},{y}")
     return " ".join(points)
-
-
-def when(row: Row) -> datetime:
-    return from_us(row["as_of_us"])

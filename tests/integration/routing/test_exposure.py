@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+from fractions import Fraction
+
+from orchestrator.clock import from_us
 from orchestrator.payments.offers import offers_of
 from orchestrator.routing.exposure import RateRecorder, chart, exposures, history, recorded_currencies
 from tests.integration.routing.conftest import Ops
@@ -21,6 +25,7 @@ async def test_open_quotes_and_what_was_taken_are_exposed(ops: Ops) -> None:
     assert brl.open_usd.decimal(2) in {"30.00", "60.00"}  # Pix and card may share a quote
     assert brl.to_json()["to_be_flat"] == f"sell {total.decimal(2)} BRL"
     assert brl.held_usd is not None
+    assert brl.held_usd.decimal().startswith(str(brl.to_json()["held_usd"]))  # for reading: whole cents
     assert 20 * 10**9 < brl.held_usd.units < 22 * 10**9
     assert found["USDT"].held.units == 0
 
@@ -37,6 +42,12 @@ async def test_a_rate_is_recorded_when_it_is_first_seen(ops: Ops) -> None:
     assert "EUR" in await recorded_currencies(services.reads)
     (row,) = await history(services.reads, "EUR")
     assert row["rate"] == str(services.pricer.mid("EUR", now))
-    assert chart([row]) == ""
-    later = {**row, "as_of_us": row["as_of_us"] + 10, "rate": "1"}
-    assert len(chart([row, later]).split()) == 2
+    days = services.pricer.market.days("USD", "EUR")
+    assert days[from_us(row["as_of_us"]).date()] == services.pricer.mid("EUR", now)
+    assert len(chart(days).split()) == len(days) > 20
+
+
+def test_a_line_needs_two_days_and_ends_at_the_edges() -> None:
+    day = date(2026, 10, 30)
+    assert chart({day: Fraction(1)}) == ""
+    assert chart({day: Fraction(1), day - timedelta(days=2): Fraction(2)}) == "0,0 720,180"
