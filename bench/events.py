@@ -17,6 +17,7 @@ import aiohttp
 
 from bench.result import Result
 from bench.serving import process
+from orchestrator.cli.collector import spare_the_collector
 from orchestrator.cli.demo import free_ports
 from orchestrator.clock import SystemClock
 from orchestrator.database.migrate import upgrade
@@ -69,6 +70,7 @@ async def _deliver(database: str, shop: str) -> float:
         policy = DeliveryPolicy(stop_grace_s=0.1)
         worker = DeliveryWorker(writer, reads, clock, policy=policy, targets=TargetPolicy(allow_private=True))
         stop = asyncio.Event()
+        spare_the_collector()  # as the service does when it is up
         async with asyncio.TaskGroup() as group:
             began = time.perf_counter()
             group.create_task(worker.run(stop))

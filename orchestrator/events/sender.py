@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from functools import lru_cache
 from typing import Final, Self
 
 import aiohttp
@@ -26,7 +27,8 @@ USER_AGENT: Final = "Crossrail-Webhooks/1"
 def signed_headers(event_id: str, body: bytes, secrets: tuple[str, ...], clock: Clock) -> dict[str, str]:
     """Return the headers of Standard Webhooks 1.0.0, one signature per live secret, newest first."""
     now = clock.now()
-    signatures = [Webhook(secret).sign(event_id, now, body.decode()) for secret in secrets]
+    text = body.decode()
+    signatures = [_signer(secret).sign(event_id, now, text) for secret in secrets]
     return {
         "content-type": "application/json",
         "user-agent": USER_AGENT,
@@ -34,6 +36,11 @@ def signed_headers(event_id: str, body: bytes, secrets: tuple[str, ...], clock: 
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+
+
+@lru_cache(maxsize=1024)
+def _signer(secret: str) -> Webhook:
+    return Webhook(secret)
 
 
 class Sender:

@@ -12,6 +12,7 @@ import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -65,6 +66,7 @@ def check_address(text: str, scheme: str, policy: TargetPolicy) -> None:
         raise TargetRefused("address_is_private")
 
 
+@lru_cache(maxsize=1024)
 def check_url(text: str, policy: TargetPolicy) -> URL:
     """Return the URL as the sender will understand it. Raises Invalid with what to mend."""
     try:

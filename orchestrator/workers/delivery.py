@@ -17,7 +17,7 @@ from orchestrator.database.writer import Writer
 from orchestrator.events import delivery
 from orchestrator.events.catalog import envelope_json
 from orchestrator.events.delivery import DeliveryPolicy, Due, Job
-from orchestrator.events.outcome import record
+from orchestrator.events.outcome import Attempt, record
 from orchestrator.events.sender import Sender
 from orchestrator.events.targets import TargetPolicy
 from orchestrator.workers.slots import Slots
@@ -26,6 +26,8 @@ from orchestrator.workers.supervisor import beat, pause
 ROUND_S_MIN: Final = 0.02
 """A busy writer commits hundreds of times a second; looking for events so often would cost more than it brings."""
 BUSY_ROUND_S_MIN: Final = 0.003
+CLAIM_MIN: Final = 16
+"""A busy endpoint is given more when so many of its slots are free (or all are): a claim is two reads and a unit."""
 BUSY_ENDPOINTS_MAX: Final = 32
 """Endpoints that are asked for one by one; beyond that the look at all of them does."""
 LOOK_S: Final = 0.25
@@ -58,6 +60,9 @@ class DeliveryWorker:
         self._busy: set[str] = set()
         """Endpoints that may have more waiting."""
         self._next_look_s = 0.0
+        self._next_fan_out_s = 0.0
+        self._tried: list[tuple[Attempt, Row]] = []
+        """Attempts that ended and are not recorded yet, with their events."""
 
     async def run(self, stop: asyncio.Event) -> None:
         self._slots = Slots(self._policy.per_endpoint, self._policy.total)
@@ -80,7 +85,8 @@ class DeliveryWorker:
             self._wake.clear()
             self._trouble = False
             beat()
-            await self._fan_out()
+            await self._record()
+            looked = await self._fan_out()
             claimed = await self._claim()
             for job, event in claimed:
                 task = group.create_task(self._deliver(sender, job, event))
@@ -88,7 +94,8 @@ class DeliveryWorker:
                 task.add_done_callback(sending.discard)
             await asyncio.sleep(BUSY_ROUND_S_MIN if claimed else ROUND_S_MIN)
             # What this round wrote woke us already, and there may be more; a unit that failed is not tried in haste.
-            await pause(stop, self._policy.poll_s, None if self._trouble else self._wake)
+            wait_s = self._policy.poll_s if looked else ROUND_S_MIN
+            await pause(stop, wait_s, None if self._trouble else self._wake)
 
     async def _wind_up(self, sending: set[asyncio.Task[None]]) -> None:
         """Let what is under way end; what does not is sent again when its lease is over."""
@@ -96,11 +103,19 @@ class DeliveryWorker:
             _, late = await asyncio.wait(set(sending), timeout=self._policy.stop_grace_s)
             for task in late:
                 task.cancel()
+        await self._record()
 
-    async def _fan_out(self) -> None:
+    async def _fan_out(self) -> bool:
+        """Make deliveries of new events; False: it is too early to look for them again."""
+        clock = asyncio.get_running_loop()
+        began = clock.time()
+        if began < self._next_fan_out_s:
+            return False
         backlogs = await delivery.backlogs(self._reads)
+        self._next_fan_out_s = clock.time() + max(ROUND_S_MIN, LOOK_SHARE * (clock.time() - began))
         await self._submit([delivery.fan_out(backlog) for backlog in backlogs])
         self._busy.update(backlog.endpoint_id for backlog in backlogs)
+        return True
 
     async def _claim(self) -> list[tuple[Job, Row]]:
         """Take what is due, as far as there are slots, and read its events."""
@@ -138,7 +153,7 @@ class DeliveryWorker:
             return found
         for endpoint_id in [*self._busy]:
             free = self._slots.free(endpoint_id)
-            if free:
+            if free >= CLAIM_MIN or (free and self._slots.idle(endpoint_id)):
                 mine = await delivery.due(self._reads, now_us, without=(), only=(endpoint_id,), limit=free)
                 found += mine
                 if len(mine) < free:
@@ -163,19 +178,34 @@ class DeliveryWorker:
     async def _deliver(self, sender: Sender, job: Job, event: Row) -> None:
         try:
             outcome = await sender.send(job, event["id"], envelope_json(event))
-            self._slots.answered(job.endpoint_id, outcome.delivered)
-            jitter = secrets.randbelow(self._policy.jitter_permille + 1)
-            [recorded] = await self._submit([record(job, outcome, self._policy, jitter)])
-        finally:
+        except BaseException:
             self._slots.give_back(job.endpoint_id)
-            if self._slots.proven(job.endpoint_id):
-                self._busy.add(job.endpoint_id)
-            self._wake.set()
-        # Not recorded: the lease runs out and the event is sent again under its id.
-        result = "unrecorded" if recorded is None else str(recorded.answer["status"])
+            raise
+        self._slots.answered(job.endpoint_id, outcome.delivered)
+        jitter = secrets.randbelow(self._policy.jitter_permille + 1)
+        self._tried.append((Attempt(job, outcome, jitter), event))
+        self._wake.set()
+
+    async def _record(self) -> None:
+        """Record what ended since the last round, one unit per endpoint; then its slots are free again."""
+        tried: dict[str, list[tuple[Attempt, Row]]] = {}
+        for attempt, event in self._tried:
+            tried.setdefault(attempt.job.endpoint_id, []).append((attempt, event))
+        self._tried = []
+        answers = await self._submit([record([one for one, _ in mine], self._policy) for mine in tried.values()])
+        for (endpoint_id, mine), applied in zip(tried.items(), answers, strict=True):
+            # Not recorded: the lease runs out and the events are sent again under their ids.
+            statuses = ["unrecorded"] * len(mine) if applied is None else applied.answer["statuses"]
+            for (attempt, event), status in zip(mine, statuses, strict=True):
+                self._slots.give_back(endpoint_id)
+                self._count(attempt, event, status)
+            if self._slots.proven(endpoint_id):
+                self._busy.add(endpoint_id)
+
+    def _count(self, attempt: Attempt, event: Row, result: str) -> None:
         _attempts.labels(result).inc()
         if result == "delivered":
             _seconds.observe((self._clock.now_us() - event["created_us"]) / 1_000_000)
         else:
-            _log.info("event_was_not_delivered", event_id=event["id"], endpoint=job.endpoint_id, result=result,
-                      http_status=outcome.http_status, note=outcome.note)  # fmt: skip
+            _log.info("event_was_not_delivered", event_id=event["id"], endpoint=attempt.job.endpoint_id, result=result,
+                      http_status=attempt.outcome.http_status, note=attempt.outcome.note)  # fmt: skip

@@ -44,6 +44,10 @@ class Slots:
         """Return the endpoints that alone may get something now; None: any."""
         return {*self._proven} if self._doubtful_busy() >= self._doubtful_total else None
 
+    def idle(self, endpoint_id: str) -> bool:
+        """Say whether at least half of what an endpoint may have is free."""
+        return 2 * self._busy.get(endpoint_id, 0) <= self._proven.get(endpoint_id, 1)
+
     def proven(self, endpoint_id: str) -> bool:
         return endpoint_id in self._proven
 
