@@ -41,6 +41,7 @@ from orchestrator.payments.client_secret import pay_url
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
 from orchestrator.payments.deposits import Deposits
+from orchestrator.payments.disputes import Disputes
 from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.finder import Finder
 from orchestrator.payments.inbox import Inbox
@@ -48,6 +49,8 @@ from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.outcome import RailCalls
 from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.pricing import FeeSchedule
+from orchestrator.payments.refunds import Refunds
+from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
@@ -250,6 +253,9 @@ def _assemble(
     lead_s = 0 if settings.service.database.startswith("sqlite") else LEAD_S
     prices = PriceBook(writer, reads, clock, lead_s=lead_s)
     sweeps = _sweeps(loaded, writer, reads)
+    chain_refunds = ChainRefunds(sweeps.machine, settings.sweeps.refund_cool_off_h)
+    refunds = Refunds(writer, reads, rails, clock, settings.refunds, chain_refunds)
+    disputes = Disputes(writer, reads, rails, clock, settings.disputes)
     watch_policy = WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)
     return Services(
         settings=settings,
@@ -274,7 +280,9 @@ def _assemble(
             writer, reads, checkout, selection, partial(pay_url, settings.service.public_url, secrets.server)
         ),
         confirmation=confirmation,
-        inbox=Inbox(confirmation, reads, rails),
+        refunds=refunds,
+        disputes=disputes,
+        inbox=Inbox(confirmation, Reversals(refunds, disputes), reads, rails),
         watch=SettlementWatch(calls, reads, watch_policy),
         expiry=Expiry(checkout, closing, reads),
         book=book,
@@ -291,7 +299,7 @@ def _assemble(
         sweeps=sweeps,
         topups=Topups(writer, reads, rails, sweeps.machine, pricer, clock),
         topup_watch=TopupWatch(writer, reads),
-        chain_refunds=ChainRefunds(sweeps.machine, settings.sweeps.refund_cool_off_h),
+        chain_refunds=chain_refunds,
     )
 
 

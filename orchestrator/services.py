@@ -27,10 +27,12 @@ from orchestrator.payments.auto_topup import AutoTopups
 from orchestrator.payments.checkout import Checkout
 from orchestrator.payments.confirmation import Confirmation
 from orchestrator.payments.deposits import Deposits
+from orchestrator.payments.disputes import Disputes
 from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.inbox import Inbox
 from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.pricer import Pricer
+from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
@@ -77,6 +79,8 @@ class Services:
     mandates: Mandates
     auto_topups: AutoTopups
     confirmation: Confirmation
+    refunds: Refunds
+    disputes: Disputes
     inbox: Inbox
     watch: SettlementWatch
     expiry: Expiry

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -128,6 +128,28 @@ class Watch(_Part):
     unknown_recheck_s: float = Field(default=2.0, gt=0)
 
 
+class RefundPolicy(_Part):
+    """Which fee lines of a price go back to the payer with a refund; what does not, the payer bears."""
+
+    returns: frozenset[Literal["rail_fee", "platform_fee", "fx_spread"]] = frozenset({"platform_fee", "fx_spread"})
+    """The rail's fee stays by default: the rails do not give it back."""
+    rails: Mapping[str, frozenset[Literal["rail_fee", "platform_fee", "fx_spread"]]] = {}
+    """The same for one rail, where it differs."""
+
+    def returned(self, rail: str) -> frozenset[str]:
+        return frozenset(self.rails.get(rail, self.returns))
+
+
+class DisputePolicy(_Part):
+    """What of a lost dispute we bear: the fee lines that are given back; the rest is the customer's and the merchant's."""
+
+    returns: frozenset[Literal["rail_fee", "platform_fee", "fx_spread"]] = frozenset({"platform_fee", "fx_spread"})
+    rails: Mapping[str, frozenset[Literal["rail_fee", "platform_fee", "fx_spread"]]] = {}
+
+    def returned(self, rail: str) -> frozenset[str]:
+        return frozenset(self.rails.get(rail, self.returns))
+
+
 class RiskTier(_Part):
     """How long a merchant's earnings wait, and what is kept back of them."""
 
@@ -201,6 +223,8 @@ class Settings(_Part):
     rates: Mapping[str, Any]
     webhooks: Webhooks = Webhooks()
     watch: Watch = Watch()
+    refunds: RefundPolicy = RefundPolicy()
+    disputes: DisputePolicy = DisputePolicy()
     earnings: Earnings = Earnings()
     proof: Proof = Proof()
     sweeps: Sweeps = Sweeps()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -280,4 +280,19 @@ def build(settings: SimulatorSettings) -> web.Application:
         app.router.add_route(method, path, api(switches, calls.endpoint(action), _refuse))
     add_page(app, state)
     add_control(app, switches, sender)
+    app.router.add_post("/_bank/disputes", _bank(state))
     return app
+
+
+def _bank(state: State) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """What a cardholder's bank does, whenever it likes: ``{"payment_intent": "pi_...", "reason": "fraudulent"}``."""
+
+    async def disputes(request: web.Request) -> web.Response:
+        asked = await request.json()
+        intent = state.intents.get(asked["payment_intent"])
+        if intent is None or intent["status"] != "succeeded":
+            return web.json_response({"error": "no such payment was made"}, status=404)
+        charge = state.charges[intent["latest_charge"]]
+        return web.json_response(money.open_dispute(state, charge, asked.get("reason", "fraudulent"), "needs_response"))
+
+    return disputes

@@ -28,6 +28,14 @@ from sqlmodel import Field, SQLModel
 IN_FLIGHT: Final = ("pending_send", "sent", "requires_action", "pending", "outcome_unknown")
 """Attempt states of which a payment has at most one."""
 
+OPEN_DISPUTE: Final = "state IN ('needs_answer', 'under_review')"
+OPEN_REFUND: Final = "status IN ('created', 'sent', 'pending')"
+GOES_BACK: Final = (
+    "refunding_units >= 0 AND refunded_units >= 0 AND withdrawn_units >= 0 "
+    "AND refunding_units + refunded_units + withdrawn_units <= units"
+)
+"""Of one piece of money no more goes back, by refunds and disputes together, than came."""
+
 BIG = BigInteger().with_variant(Integer, "sqlite")  # STRICT tables know INTEGER, TEXT, BLOB; SQLite's INTEGER is 64-bit
 
 
@@ -69,6 +77,8 @@ APPEND_ONLY: Final = (
     "statement_close",
     "ruleset_version",
     "ruleset_change",
+    "dispute_fact",
+    "dispute_allocation",
 )
 """Tables whose rows the database itself refuses to change or delete."""
 
@@ -434,6 +444,9 @@ class Payment(SQLModel, table=True):
     fact_count: int = _big()
     created_us: int = _big()
     updated_us: int = _big()
+    refunding_units: int = _big(server_default="0")
+    """USD/9 of open refunds."""
+    refunded_units: int = _big(server_default="0")
 
 
 class PaymentFact(SQLModel, table=True):
@@ -501,9 +514,13 @@ class Attempt(SQLModel, table=True):
 
 
 class Capture(SQLModel, table=True):
-    """Money that a rail took for us: its own row with its own small machine (credited | review)."""
+    """Money that a rail took for us: its own row with its own small machine (credited | review | returned)."""
 
-    __table_args__ = _args(UniqueConstraint("merchant_id", "rail", "account", "mode", "money_id"))
+    __table_args__ = _args(
+        UniqueConstraint("merchant_id", "rail", "account", "mode", "money_id"),
+        Index("capture_payment", "merchant_id", "payment_id"),
+        CheckConstraint(GOES_BACK, name="capture_goes_back_once"),
+    )
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
     mode: str = _text()
@@ -518,6 +535,13 @@ class Capture(SQLModel, table=True):
     credited_units: int = _big()
     captured_us: int = _big()
     created_us: int = _big()
+    lines: str | None = _text(nullable=True)
+    """JSON of the price that it was credited at: a refund gives back shares of exactly these lines."""
+    refunding_units: int = _big(server_default="0")
+    """Of ``units``: on their way back to the payer."""
+    refunded_units: int = _big(server_default="0")
+    withdrawn_units: int = _big(server_default="0")
+    """Taken back by the payer's bank."""
 
 
 class Deposit(SQLModel, table=True):
@@ -532,6 +556,7 @@ class Deposit(SQLModel, table=True):
         Index("deposit_payment", "merchant_id", "payment_id"),
         Index("deposit_fallen", "network", sqlite_where=text("fallen_us IS NOT NULL"),
               postgresql_where=text("fallen_us IS NOT NULL")),
+        CheckConstraint(GOES_BACK, name="deposit_goes_back_once"),
     )  # fmt: skip
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
@@ -573,6 +598,137 @@ class Deposit(SQLModel, table=True):
     """1: the wallet was frozen because what fell away had been spent."""
     created_us: int = _big()
     updated_us: int = _big()
+    refunding_units: int = _big(server_default="0")
+    """Of ``units``: on their way back to the payer."""
+    refunded_units: int = _big(server_default="0")
+    withdrawn_units: int = _big(server_default="0")
+    """Taken back by the payer's bank."""
+
+
+class Refund(SQLModel, table=True):
+    """Money on its way back to whoever paid. Saved with the credit set aside, before the rail is asked."""
+
+    __table_args__ = _args(
+        Index("refund_id", "id"),
+        Index("refund_payment", "merchant_id", "payment_id", "id"),
+        Index("refund_list", "merchant_id", "mode", "id"),
+        Index("refund_watch", "next_check_us", sqlite_where=text(OPEN_REFUND), postgresql_where=text(OPEN_REFUND)),
+    )
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    payment_id: str = _text()
+    money_id: str = _text()
+    """The capture or deposit that it gives back."""
+    wallet_id: str = _text()
+    rail: str = _text()
+    account: str = _text()
+    status: str = _text()
+    """created | sent (asked, no answer yet) | pending | succeeded | failed"""
+    origin: str = _text()
+    """api | rail: somebody made it in the vendor's dashboard"""
+    destination: str = _text()
+    """source | wallet | address"""
+    reason: str = _text()
+    requested_by: str = _text()
+    units: int = _big()
+    """Credit that goes, USD/9."""
+    asset: str = _text()
+    local_units: int = _big()
+    """What the payer gets, in the money's own asset."""
+    lines: str = _text()
+    """JSON: the fee lines that go back with it, USD/9, and what rounding leaves."""
+    sources: str = _text()
+    """JSON: what the credit was taken from, lots and the merchant's accounts, so that a failure puts it back there."""
+    rail_reference: str | None = _text(nullable=True)
+    failure: str | None = _text(nullable=True)
+    next_check_us: int = _big()
+    checks: int = _big()
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+class Dispute(SQLModel, table=True):
+    """The payer's bank takes money back, or asks about it. What the rail did with the funds is a fact each."""
+
+    __table_args__ = _args(
+        UniqueConstraint("rail", "account", "mode", "rail_dispute_id"),
+        Index("dispute_id", "id"),
+        Index("dispute_list", "merchant_id", "mode", "id"),
+        Index("dispute_payment", "merchant_id", "payment_id"),
+        Index("dispute_open", "next_check_us", sqlite_where=text(OPEN_DISPUTE), postgresql_where=text(OPEN_DISPUTE)),
+    )
+    merchant_id: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    rail: str = _text()
+    account: str = _text()
+    rail_dispute_id: str = _text()
+    payment_id: str = _text()
+    capture_id: str = _text()
+    wallet_id: str = _text()
+    state: str = _text()
+    """needs_answer | under_review | won | lost | closed"""
+    inquiry: int = _big()
+    """1: a question of the bank; no money has moved for it."""
+    asset: str = _text()
+    local_units: int = _big()
+    """What is disputed, in the money's own asset."""
+    units: int = _big()
+    """The credit that it stands for, USD/9."""
+    withdrawn_units: int = _big()
+    """What the rail holds back now, in the money's own asset."""
+    withdrawals: int = _big()
+    """How often it was withdrawn: each time is a stage."""
+    frozen: str = _text()
+    """JSON: [[lot, units], ...] set aside while it is open."""
+    clawed_units: int = _big()
+    """What was taken back for it and stands, USD/9."""
+    reason: str = _text()
+    """The rail's own word."""
+    answer_by_us: int | None = _big(nullable=True)
+    evidence: str = _text()
+    """JSON: what the merchant adds to the pack made from our records."""
+    answered: str = _text()
+    """"" | sending | submitted | accepted"""
+    reminded: int = _big()
+    """How many reminders of the deadline were given."""
+    next_check_us: int = _big()
+    created_us: int = _big()
+    updated_us: int = _big()
+
+
+class DisputeFact(SQLModel, table=True):
+    """What the rail said of a dispute, and what was done here, in order."""
+
+    __tablename__ = "dispute_fact"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    dispute_id: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    kind: str = _text()
+    state: str = _text()
+    """The dispute's state after it."""
+    body: str = _text()
+    at_us: int = _big()
+    recorded_us: int = _big()
+
+
+class DisputeAllocation(SQLModel, table=True):
+    """Who bore how much of a lost dispute. A win writes the same rows with the sign turned."""
+
+    __tablename__ = "dispute_allocation"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    dispute_id: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    source: str = _text()
+    """lot | reserve | available | receivable | rail_fee | platform_fee | fx_spread | rounding"""
+    subject: str = _text()
+    """The lot, where it is one."""
+    units: int = _big()
+    """USD/9: taken where positive, given back where negative."""
+    created_us: int = _big()
 
 
 # --- the ledger -----------------------------------------------------------------------------------------------------

@@ -19,6 +19,12 @@ def top_up_locks(merchant_id: str, mode: str, wallet_id: str) -> list[Lock]:
     ]
 
 
+def reversal_locks(merchant_id: str, mode: str, wallet_id: str) -> list[Lock]:
+    """Lock what refunds and disputes move in a wallet."""
+    parts = (Account.WALLET_PAID, Account.WALLET_REFUNDING, Account.WALLET_FROZEN, Account.WALLET_DEBT)
+    return [account_lock(merchant_id, mode, part.value, wallet_id, _USD) for part in parts]
+
+
 def debt_state(view: View, merchant_id: str, mode: str, wallet_id: str) -> DebtState:
     def owed(account: Account, subject: str) -> Money:
         return Money(max(0, view.balance(merchant_id, mode, account.value, subject, _USD)), WALLET_USD)

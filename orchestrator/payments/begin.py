@@ -123,6 +123,8 @@ class Beginning:
             "status": Status.CREATED.value,
             "amount_units": self.session["amount_units"],
             "credited_units": 0,
+            "refunding_units": 0,
+            "refunded_units": 0,
             "fact_count": 0,
             "created_us": view.now_us,
             "updated_us": view.now_us,

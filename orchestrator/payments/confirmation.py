@@ -170,7 +170,7 @@ class _Scene:
             self.story.credited(credited)
             self.story.tell(Fact.CREDITED, attempt_id=self.found.attempt_id, units=credited)
             complete_session(self.changes, self.session)
-        self._capture(money, credited, "review" if isinstance(priced, str) else "credited")
+        self._capture(money, credited, priced)
         self._update_attempt(
             status=AttemptStatus.SUCCEEDED.value,
             open_at_rail=0,
@@ -220,7 +220,7 @@ class _Scene:
             holding=holding_of(self.found.rail, self.found.account),
         )
 
-    def _capture(self, money: MoneyAt, credited: int, status: str) -> None:
+    def _capture(self, money: MoneyAt, credited: int, priced: Price | str) -> None:
         self.changes.insert(
             "capture",
             merchant_id=money.merchant_id,
@@ -233,8 +233,9 @@ class _Scene:
             money_id=money.rail_id,
             asset=str(money.total.asset),
             units=money.total.units,
-            status=status,
+            status="review" if isinstance(priced, str) else "credited",
             credited_units=credited,
+            lines=None if isinstance(priced, str) else orjson.dumps(priced.to_json()).decode(),
             captured_us=self.at_us,
             created_us=self.view.now_us,
         )

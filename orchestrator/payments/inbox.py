@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from sqlalchemy import select
 
 from adapters.base import ReceivesWebhooks, WebhookRejected
-from adapters.operations import NamesEventTypes
+from adapters.operations import NamesEventTypes, ReportsReversals
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import RawWebhook, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
@@ -27,7 +27,8 @@ from orchestrator.ids import new_id
 from orchestrator.payments.confirmation import Confirmation, NotOurs
 from orchestrator.payments.finder import AttemptAt
 from orchestrator.payments.outcome import Rails
-from orchestrator.payments.wire_json import event_from_json, event_to_json
+from orchestrator.payments.reversals import Reversals
+from orchestrator.payments.wire_json import event_from_json, event_to_json, reversal_from_json, reversal_to_json
 
 PLATFORM = "platform"
 BATCH = 100
@@ -55,6 +56,7 @@ class Inbox:
     """Takes webhooks in, and works them off."""
 
     confirmation: Confirmation
+    reversals: Reversals
     reads: Reads
     rails: Rails
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,6 +71,8 @@ class Inbox:
         state, note = "received", ""
         try:
             events = [event_to_json(event) for event in adapter.parse_webhook(headers, body)]
+            if isinstance(adapter, ReportsReversals):
+                events += [reversal_to_json(event) for event in adapter.parse_reversals(headers, body)]
             note = _count_types(rail, adapter, body)
         except WebhookRejected as error:
             state, note = "rejected", str(error)
@@ -164,7 +168,10 @@ class Inbox:
         try:
             for event in orjson.loads(row["events"]):
                 try:
-                    await self.confirmation.apply(event_from_json(event))
+                    if "about" in event:
+                        await self.reversals.apply(reversal_from_json(event))
+                    else:
+                        await self.confirmation.apply(event_from_json(event))
                 except NotOurs as error:  # the other items of the message may well be ours
                     state, note = "unplaced", str(error)
         except Exception as error:  # noqa: BLE001  # one webhook must not stop the others; it is tried again

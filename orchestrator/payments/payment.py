@@ -36,6 +36,7 @@ class Command(StrEnum):
 
     SELECT = "select"
     EXPIRE = "expire"
+    REFUND = "refund"
 
 
 class Fact(StrEnum):
@@ -67,11 +68,28 @@ class Fact(StrEnum):
     """What was seen or credited fell away with its block, and nothing else came."""
     PART_ORPHANED = "part_orphaned"
     """It fell away with its block; another part stays credited."""
+    REFUND_ASKED = "refund_asked"
+    REFUND_NOTED = "refund_noted"
+    """One refund ended, or was made at the rail, while others are open."""
+    REFUNDED = "refunded"
+    """No refund is open, and all of the credit went back."""
+    PART_REFUNDED = "part_refunded"
+    REFUND_FAILED = "refund_failed"
+    """No refund is open, and nothing went back."""
+    DISPUTED = "disputed"
+    """The payer's bank takes the money back, or will."""
+    CLAWED_BACK = "clawed_back"
+    """The dispute is lost: the credit was taken back."""
+    DISPUTE_ENDED = "dispute_ended"
+    """No dispute stands against it any more."""
 
 
 COMMANDS: Final[Mapping[Command, frozenset[Status]]] = {
     Command.SELECT: frozenset({Status.CREATED, Status.AWAITING_PAYMENT, Status.FAILED}),
     Command.EXPIRE: frozenset({Status.CREATED, Status.AWAITING_PAYMENT, Status.PARTIALLY_PAID, Status.FAILED}),
+    Command.REFUND: frozenset(
+        {Status.CREDITED, Status.PARTIALLY_REFUNDED, Status.REFUND_PENDING, Status.PARTIALLY_PAID}
+    ),
 }
 
 _OPEN: Final = (Status.CREATED, Status.AWAITING_PAYMENT, Status.PROCESSING, Status.UNKNOWN, Status.FAILED)
@@ -114,6 +132,17 @@ def _table() -> dict[tuple[Status, Fact], Status]:
     for status in (s.PROCESSING, s.PARTIALLY_PAID, s.LATE_PAID, s.REVIEW, s.SETTLED, s.CREDITED):
         table[status, f.ORPHANED] = s.AWAITING_PAYMENT
         table[status, f.PART_ORPHANED] = s.PARTIALLY_PAID
+    for status in (s.CREDITED, s.PARTIALLY_REFUNDED, s.REFUNDED, s.REFUND_PENDING):
+        table[status, f.REFUND_ASKED] = s.REFUND_PENDING
+        table[status, f.REFUNDED] = s.REFUNDED
+        table[status, f.PART_REFUNDED] = s.PARTIALLY_REFUNDED
+        table[status, f.REFUND_FAILED] = s.CREDITED
+    for status in (s.CREDITED, s.PARTIALLY_REFUNDED, s.REFUNDED, s.REFUND_PENDING, s.CLAWED_BACK):
+        table[status, f.DISPUTED] = s.DISPUTED
+        table[status, f.CLAWED_BACK] = s.CLAWED_BACK
+    table[s.DISPUTED, f.CLAWED_BACK] = s.CLAWED_BACK
+    for status in (s.DISPUTED, s.CLAWED_BACK):
+        table[status, f.DISPUTE_ENDED] = s.CREDITED
     return table
 
 

@@ -190,7 +190,8 @@ class Reviews:
             )  # fmt: skip
             credited = credit_claimed(view, changes, money, price)
             key = (capture["merchant_id"], capture["id"])
-            changes.update("capture", key, status="credited", credited_units=credited)
+            lines = orjson.dumps(price.to_json()).decode()
+            changes.update("capture", key, status="credited", credited_units=credited, lines=lines)
             payment = view.one("payment", capture["merchant_id"], capture["payment_id"])
             session = view.one("checkout_session", capture["merchant_id"], found.payment["session_id"])
             assert payment is not None, "a capture has its payment"

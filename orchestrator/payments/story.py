@@ -31,6 +31,7 @@ def payment_object(row: Row) -> dict[str, Any]:
         "customer": row["customer_id"],
         "amount": usd_body(row["amount_units"]),
         "credited": usd_body(row["credited_units"]),
+        "refunded": usd_body(row["refunded_units"]),
         "created_at": rfc3339(row["created_us"]),
         "updated_at": rfc3339(row["updated_us"]),
     }
@@ -71,6 +72,11 @@ class Story:
     def credited(self, units: int) -> None:
         self.row["credited_units"] += units
 
+    def refunds(self, *, opened: int = 0, gone: int = 0, back: int = 0) -> None:
+        """Count what was set aside for refunds, what of it went to the payer, and what came back (USD/9)."""
+        self.row["refunding_units"] += opened
+        self.row["refunded_units"] += gone - back
+
     def write(self) -> None:
         """Write the row; tell the merchant where the status is one that it waits for."""
         self.row["updated_us"] = self._now_us
@@ -81,12 +87,20 @@ class Story:
             self._changes.update("payment", (self.row["merchant_id"], self.row["id"]), **changed)
         if self.row["status"] == self._before["status"] and not self._fresh:
             return
-        said = _TOLD.get(self.status)
+        said = None if self._before["status"] in _AFTER_CREDIT else _TOLD.get(self.status)
         if said is not None:
             body = orjson.dumps(payment_object(self.row)).decode()
             self._changes.emit(said, self.row["id"], body, self.row["merchant_id"])
 
 
+_AFTER_CREDIT = {
+    Status.REFUND_PENDING.value,
+    Status.PARTIALLY_REFUNDED.value,
+    Status.REFUNDED.value,
+    Status.DISPUTED.value,
+    Status.CLAWED_BACK.value,
+}
+"""Refunds and disputes have events of their own: a payment that is credited again did not settle twice."""
 _TOLD = {
     Status.PROCESSING: "payment.processing",
     Status.SETTLED: "payment.settled",

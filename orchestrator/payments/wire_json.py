@@ -20,6 +20,7 @@ from adapters.base import (
     Redirect,
     Severity,
 )
+from adapters.operations import DisputeEvent, DisputeState, Funds, RefundEvent, RefundState
 from rates.money import Asset, Money
 
 
@@ -100,6 +101,45 @@ def event_to_json(event: RailEvent) -> dict[str, Any]:
         "still_open": event.still_open,
         "detail": dict(event.detail),
     }
+
+
+def reversal_to_json(event: RefundEvent | DisputeEvent) -> dict[str, Any]:
+    """Return what a rail said of a refund or a dispute; ``about`` tells the two, and both from payments, apart."""
+    common = {
+        "rail": event.rail, "account": event.account, "mode": event.mode.value, "event_id": event.event_id,
+        "money_id": event.money_id, "amount": _amount(event.amount), "occurred_at": event.occurred_at.isoformat(),
+        "state": event.state.value, "reason": event.reason,
+    }  # fmt: skip
+    if isinstance(event, RefundEvent):
+        return {"about": "refund", **common, "refund_id": event.refund_id, "rail_reference": event.rail_reference}
+    answer_by = None if event.answer_by is None else event.answer_by.isoformat()
+    return {
+        "about": "dispute", **common, "dispute_id": event.dispute_id, "inquiry": event.inquiry,
+        "funds": event.funds.value, "attempt_id": event.attempt_id, "answer_by": answer_by,
+    }  # fmt: skip
+
+
+def reversal_from_json(data: Mapping[str, Any]) -> RefundEvent | DisputeEvent:
+    amount = None if data["amount"] is None else Money(data["amount"][0], Asset.parse(data["amount"][1]))
+    occurred_at = datetime.fromisoformat(data["occurred_at"])
+    if data["about"] == "refund":
+        return RefundEvent(
+            rail=data["rail"], account=data["account"], mode=Mode(data["mode"]), event_id=data["event_id"],
+            state=RefundState(data["state"]), refund_id=data["refund_id"], rail_reference=data["rail_reference"],
+            money_id=data["money_id"], amount=amount, occurred_at=occurred_at, reason=data["reason"],
+        )  # fmt: skip
+    assert amount is not None, "a dispute says how much"
+    return DisputeEvent(
+        rail=data["rail"], account=data["account"], mode=Mode(data["mode"]), event_id=data["event_id"],
+        dispute_id=data["dispute_id"], state=DisputeState(data["state"]), inquiry=data["inquiry"],
+        funds=Funds(data["funds"]), money_id=data["money_id"], attempt_id=data["attempt_id"], amount=amount,
+        reason=data["reason"], occurred_at=occurred_at,
+        answer_by=None if data["answer_by"] is None else datetime.fromisoformat(data["answer_by"]),
+    )  # fmt: skip
+
+
+def _amount(money: Money | None) -> list[Any] | None:
+    return None if money is None else [money.units, str(money.asset)]
 
 
 def event_from_json(data: Mapping[str, Any]) -> RailEvent:

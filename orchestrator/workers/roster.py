@@ -22,6 +22,8 @@ from orchestrator.workers.supervisor import PeriodicWorker, Worker
 INBOX_POLL_S = 1.0
 WATCH_POLL_S = 0.5
 EXPIRY_POLL_S = 1.0
+REFUNDS_POLL_S = 1.0
+DISPUTE_LISTS_POLL_S = 300.0
 HOLDS_POLL_S = 0.5
 CREDIT_EXPIRY_POLL_S = 1.0
 RUNWAY_POLL_S = 600.0
@@ -39,6 +41,9 @@ def workers(services: Services) -> list[Worker]:
     roster: list[Worker] = [
         PeriodicWorker("inbox", INBOX_POLL_S, _more(services.inbox.run_once), services.inbox.arrived),
         PeriodicWorker("settlement", WATCH_POLL_S, _more(services.watch.run_once), services.watch.nudged),
+        PeriodicWorker("refunds", REFUNDS_POLL_S, _more(services.refunds.run_once)),
+        PeriodicWorker("disputes", REFUNDS_POLL_S, _more(services.disputes.run_once)),
+        PeriodicWorker("dispute_lists", DISPUTE_LISTS_POLL_S, _once(services.disputes.poll)),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
         PeriodicWorker("topups", TOPUPS_POLL_S, _once(services.topup_watch.run_once)),
         PeriodicWorker("earnings", EARNINGS_POLL_S, _more(services.earnings.run_once)),

@@ -139,6 +139,8 @@ class World:
             *(("chains", watch.run_once) for watch in self.watches),
             ("watch", services.watch.run_once),
             ("expiry", services.expiry.run_once),
+            ("refunds", services.refunds.run_once),
+            ("disputes", services.disputes.run_once),
         ]
 
     async def run_loops(self) -> None:

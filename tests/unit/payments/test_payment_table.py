@@ -21,21 +21,33 @@ review            .         .         .         .           .        .         .
 settled           .         .         .         .           .        .         .       .                .               .           .        credited  .         awaiting  partially_paid
 credited          .         .         .         .           .        .         .       .                .               .           .        .         .         awaiting  partially_paid
 """
+BACK = """
+                    refund_asked    refund_noted  refunded  part_refunded       refund_failed  disputed  clawed_back  dispute_ended
+credited            refund_pending  .             refunded  partially_refunded  credited       disputed  clawed_back  .
+refund_pending      refund_pending  .             refunded  partially_refunded  credited       disputed  clawed_back  .
+partially_refunded  refund_pending  .             refunded  partially_refunded  credited       disputed  clawed_back  .
+refunded            refund_pending  .             refunded  partially_refunded  credited       disputed  clawed_back  .
+disputed            .               .             .         .                   .              .         clawed_back  credited
+clawed_back         .               .             .         .                   .              disputed  clawed_back  credited
+"""
+"""What goes back: refunds and disputes."""
 SHORT = {"action": "action_required", "closed": "attempt_closed", "awaiting": "awaiting_payment"}
 SELECT_FROM = {"created", "awaiting_payment", "failed"}
 EXPIRE_FROM = {"created", "awaiting_payment", "partially_paid", "failed"}
+REFUND_FROM = {"credited", "partially_refunded", "refund_pending", "partially_paid"}
 
 
 def _picture() -> dict[tuple[Status, Fact], Status]:
-    head, *rows = ROWS.strip("\n").splitlines()
-    facts = [Fact(SHORT.get(word, word)) for word in head.split()]
     drawn: dict[tuple[Status, Fact], Status] = {}
-    for row in rows:
-        name, *cells = row.split()
-        assert len(cells) == len(facts), row
-        for fact, cell in zip(facts, cells, strict=True):
-            if cell != ".":
-                drawn[Status(name), fact] = Status(SHORT.get(cell, cell))
+    for picture in (ROWS, BACK):
+        head, *rows = picture.strip("\n").splitlines()
+        facts = [Fact(SHORT.get(word, word)) for word in head.split()]
+        for row in rows:
+            name, *cells = row.split()
+            assert len(cells) == len(facts), row
+            for fact, cell in zip(facts, cells, strict=True):
+                if cell != ".":
+                    drawn[Status(name), fact] = Status(SHORT.get(cell, cell))
     return drawn
 
 
@@ -51,6 +63,7 @@ def test_commands_are_allowed_where_the_picture_says_and_nowhere_else() -> None:
     assert set(COMMANDS) == set(Command)
     assert {status.value for status in Status if allows(status, Command.SELECT)} == SELECT_FROM
     assert {status.value for status in Status if allows(status, Command.EXPIRE)} == EXPIRE_FROM
+    assert {status.value for status in Status if allows(status, Command.REFUND)} == REFUND_FROM
 
 
 @pytest.mark.parametrize("status", [Status.PROCESSING, Status.UNKNOWN, Status.LATE_PAID, Status.REVIEW, Status.SETTLED])
@@ -74,9 +87,10 @@ def test_a_capture_that_is_credited_ends_credited_wherever_it_met_the_payment(st
     assert status is Status.CREDITED
 
 
-def test_credited_is_left_only_where_the_chain_itself_took_the_money_back() -> None:
+def test_credited_is_left_only_where_money_goes_back() -> None:
     leads_out = {fact for fact in Fact if after(Status.CREDITED, fact) is not Status.CREDITED}
-    assert leads_out == {Fact.ORPHANED, Fact.PART_ORPHANED}
+    by_chain, by_refund = {Fact.ORPHANED, Fact.PART_ORPHANED}, {Fact.REFUND_ASKED, Fact.REFUNDED, Fact.PART_REFUNDED}
+    assert leads_out == by_chain | by_refund | {Fact.DISPUTED, Fact.CLAWED_BACK}
 
 
 def test_only_the_rails_own_answer_leads_out_of_unknown() -> None:

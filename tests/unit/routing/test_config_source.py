@@ -113,7 +113,7 @@ def test_all_errors_of_a_model_come_at_once_each_in_its_place() -> None:
         "               ^\n"
         "conf.yaml:2:27: rails[0].retrys: this key is not known (did you mean 'retries'?)\n"
         "      - {name: 5, api_key: ***, retrys: 2}\n"
-        "conf.yaml:4:14: rails[1].api_key: should be a valid integer, unable to parse string as an integer\n"
+        "conf.yaml:4:14: rails[1].api_key: must be a whole number\n"
         "        api_key: ***\n"
         "                 ^"
     )

@@ -1,0 +1,447 @@
+"""What a statement about a dispute does to the books, inside the flush. No network here.
+
+The state is the rail's word; money moves only by what it says of the funds. Whatever order the two come in, the end is
+the same: lost and withdrawn is clawed back once, returned gives back exactly what was taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from adapters.operations import DisputeEvent, DisputeState, Funds
+from orchestrator.clock import rfc3339, to_us
+from orchestrator.database.unit import Changes, Lock, Row, View, row_lock
+from orchestrator.events.catalog import EventType, emit
+from orchestrator.ids import new_id
+from orchestrator.ledger.accounts import debt_state, reversal_locks
+from orchestrator.ledger.alerts import tell_negative
+from orchestrator.ledger.dispute_recipes import (
+    Borne,
+    Disputed,
+    into_suspense,
+    out_of_suspense,
+    withdrawn_above,
+)
+from orchestrator.ledger.merchant_side import side_locks, side_of
+from orchestrator.ledger.purse import OPEN_LOTS
+from orchestrator.payments.crediting import ask_a_person, holding_of
+from orchestrator.payments.payment import Fact
+from orchestrator.payments.pricing import Price
+from orchestrator.payments.refund_terms import FEE_LINES, free_of
+from orchestrator.payments.story import Story, money_body, usd_body
+from rates.money import Asset, Money
+
+BY_RAIL: Final = ("rail", "account", "mode", "rail_dispute_id")
+BY_DISPUTE: Final = ("merchant_id", "dispute_id")
+BY_SUBJECT: Final = ("merchant_id", "subject")
+ENDED: Final = frozenset({DisputeState.WON, DisputeState.LOST, DisputeState.CLOSED})
+_TOLD: Final = {
+    DisputeState.WON: EventType.DISPUTE_WON,
+    DisputeState.LOST: EventType.DISPUTE_LOST,
+    DisputeState.CLOSED: EventType.DISPUTE_CLOSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeAt:
+    """Which money a dispute is about, and under which id it is kept here."""
+
+    merchant_id: str
+    mode: str
+    dispute_id: str
+    capture_id: str
+    payment_id: str
+    wallet_id: str
+    rail: str
+    account: str
+    rail_dispute_id: str
+
+    def locks(self) -> list[Lock]:
+        merchant = self.merchant_id
+        return [
+            row_lock("payment", merchant, self.payment_id),
+            row_lock("capture", merchant, self.capture_id),
+            Lock("dispute", BY_RAIL, (self.rail, self.account, self.mode, self.rail_dispute_id)),
+            Lock("dispute_fact", BY_DISPUTE, (merchant, self.dispute_id)),
+            Lock("dispute_allocation", BY_DISPUTE, (merchant, self.dispute_id)),
+            Lock("review", BY_SUBJECT, (merchant, self.dispute_id)),
+            row_lock("wallet", merchant, self.wallet_id),
+            Lock("lot", OPEN_LOTS, (merchant, self.wallet_id, 1)),
+            *reversal_locks(merchant, self.mode, self.wallet_id),
+            *side_locks(merchant, self.mode),
+        ]
+
+
+def dispute_object(row: Row) -> dict[str, Any]:
+    """Return a dispute as events and the API show it."""
+    asset = Asset.parse(row["asset"])
+    answer_by = row["answer_by_us"]
+    return {
+        "id": row["id"],
+        "payment": row["payment_id"],
+        "wallet": row["wallet_id"],
+        "status": row["state"],
+        "inquiry": bool(row["inquiry"]),
+        "amount": usd_body(row["units"]),
+        "disputed": money_body(Money(row["local_units"], asset)),
+        "withdrawn": money_body(Money(row["withdrawn_units"], asset)),
+        "frozen": usd_body(sum(units for _, units in orjson.loads(row["frozen"]))),
+        "clawed_back": usd_body(row["clawed_units"]),
+        "stage": row["withdrawals"],
+        "reason": row["reason"],
+        "rail": row["rail"],
+        "account": row["account"],
+        "rail_reference": row["rail_dispute_id"],
+        "answer_by": None if answer_by is None else rfc3339(answer_by),
+        "answered": row["answered"] or None,
+        "created_at": rfc3339(row["created_us"]),
+        "updated_at": rfc3339(row["updated_us"]),
+    }
+
+
+@dataclass(slots=True)
+class DisputeBook:
+    view: View
+    changes: Changes
+    at: DisputeAt
+    capture: Row
+    story: Story
+    returned: Collection[str]
+    """Fee lines that we give back where a dispute is lost."""
+    row: Row
+    before: Row | None
+    lots: dict[str, Row]
+    touched: dict[str, dict[str, int]] = field(default_factory=dict)
+    facts: int = 0
+
+    @classmethod
+    def open(
+        cls, view: View, changes: Changes, at: DisputeAt, event: DisputeEvent, returned: Collection[str]
+    ) -> DisputeBook:
+        capture = view.one("capture", at.merchant_id, at.capture_id)
+        payment = view.one("payment", at.merchant_id, at.payment_id)
+        assert capture is not None, "captures are never deleted"
+        assert payment is not None, "a capture has its payment"
+        known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
+        before = known[0] if known else None
+        row = dict(before) if before is not None else _fresh(at, event, capture, view.now_us)
+        lots = {lot["id"]: dict(lot) for lot in view.many("lot", OPEN_LOTS, (at.merchant_id, at.wallet_id, 1))}
+        story = Story(payment, changes, view.now_us)
+        facts = len(view.many("dispute_fact", BY_DISPUTE, (at.merchant_id, at.dispute_id)))
+        return cls(view, changes, at, dict(capture), story, returned, row, before, lots, facts=facts)
+
+    @classmethod
+    def again(cls, view: View, changes: Changes, at: DisputeAt, returned: Collection[str]) -> DisputeBook | None:
+        """Open a dispute that is known, without a word of the rail; None where it is over."""
+        capture = view.one("capture", at.merchant_id, at.capture_id)
+        payment = view.one("payment", at.merchant_id, at.payment_id)
+        known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
+        if capture is None or payment is None or not known or DisputeState(known[0]["state"]) in ENDED:
+            return None
+        lots = {lot["id"]: dict(lot) for lot in view.many("lot", OPEN_LOTS, (at.merchant_id, at.wallet_id, 1))}
+        facts = len(view.many("dispute_fact", BY_DISPUTE, (at.merchant_id, at.dispute_id)))
+        story = Story(payment, changes, view.now_us)
+        return cls(view, changes, at, dict(capture), story, returned, dict(known[0]), known[0], lots, facts=facts)
+
+    # --- one statement ------------------------------------------------------------------------------------------------
+
+    def apply(self, event: DisputeEvent) -> str:
+        """Take what the rail said; return what came of it."""
+        opened = self.before is None or (bool(self.before["inquiry"]) and not event.inquiry)
+        self._learn(event)
+        if event.funds is Funds.WITHDRAWN:
+            self._withdraw(event.amount)
+        elif event.funds is Funds.RETURNED:
+            self._return(event.amount)
+        if self._credited and not self.row["inquiry"]:
+            if opened:
+                self.story.tell(Fact.DISPUTED, dispute=self.at.dispute_id, at_us=to_us(event.occurred_at))
+            self.freeze()
+            self._settle()
+        self._tell(event, opened=opened)
+        self._write()
+        return str(self.row["state"])
+
+    @property
+    def _credited(self) -> bool:
+        return bool(self.capture["status"] == "credited" and self.capture["lines"])
+
+    @property
+    def state(self) -> DisputeState:
+        return DisputeState(self.row["state"])
+
+    def _learn(self, event: DisputeEvent) -> None:
+        """Take over the rail's word. What is over is not opened again by a word that comes late."""
+        if not (self.state in ENDED and event.state not in ENDED) or self.before is None:
+            self.row["state"] = event.state.value
+        if not event.inquiry:
+            self.row["inquiry"] = 0
+        if event.answer_by is not None:
+            self.row["answer_by_us"] = to_us(event.answer_by)
+        self.row["reason"] = event.reason or self.row["reason"]
+        body = {
+            "event": event.event_id, "funds": event.funds.value, "amount": money_body(event.amount),
+            "reason": event.reason, "inquiry": event.inquiry,
+        }  # fmt: skip
+        self.fact(event.state.value, at_us=to_us(event.occurred_at), **body)
+
+    def fact(self, kind: str, *, at_us: int | None = None, **body: Any) -> None:
+        """Write down one thing that was said or done."""
+        self.facts += 1
+        self.changes.insert(
+            "dispute_fact", merchant_id=self.at.merchant_id, dispute_id=self.at.dispute_id, number=self.facts,
+            kind=kind, state=self.row["state"], body=orjson.dumps(body).decode(),
+            at_us=self.view.now_us if at_us is None else at_us, recorded_us=self.view.now_us,
+        )  # fmt: skip
+
+    # --- the rail's funds -----------------------------------------------------------------------------------------------
+
+    def _withdraw(self, amount: Money) -> None:
+        if self.row["withdrawn_units"]:
+            self._ask("dispute_withdrawn_twice", said=money_body(amount))
+            return
+        room = self.capture["units"] - sum(
+            self.capture[f"{part}_units"] for part in ("refunding", "refunded", "withdrawn")
+        )
+        local = Money(max(0, min(amount.units, room)), amount.asset)
+        self.row["withdrawals"] += 1
+        self.row["withdrawn_units"] = local.units
+        self.capture["withdrawn_units"] += local.units
+        fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:withdrawn"
+        holding = holding_of(self.at.rail, self.at.account)
+        if local.units:
+            self.changes.post(
+                self._entries(fact).withdrawn(local, holding)
+                if self._credited
+                else out_of_suspense(fact, local, holding, self.at.capture_id, self.at.payment_id)
+            )
+        over = amount - local
+        if over.units > 0:
+            self.changes.post(withdrawn_above(fact, over, holding, self.at.payment_id))
+            self._ask("dispute_above_captured", above=money_body(over), said=money_body(amount))
+
+    def _return(self, amount: Money) -> None:
+        local = Money(self.row["withdrawn_units"], amount.asset)
+        if not local.units:
+            self._ask("dispute_returned_unknown", said=money_body(amount))
+            return
+        if amount != local:
+            self._ask("dispute_amount_differs", withdrawn=money_body(local), returned=money_body(amount))
+        fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:returned"
+        holding = holding_of(self.at.rail, self.at.account)
+        if self._credited:
+            after_loss = bool(self.row["clawed_units"])
+            self.changes.post(self._entries(fact).returned(local, holding, after_loss=after_loss))
+            if after_loss:
+                self._give_back(fact)
+        else:
+            self.changes.post(into_suspense(fact, local, holding, self.at.capture_id, self.at.payment_id))
+        self.row["withdrawn_units"] = 0
+        self.capture["withdrawn_units"] -= local.units
+
+    # --- the customer's credit ------------------------------------------------------------------------------------------
+
+    def freeze(self) -> int:
+        """Set aside what is left of the payment's own lot, as far as the dispute goes; return how much more that was."""
+        if self.state in ENDED or self.row["inquiry"]:
+            return 0
+        parts: dict[str, int] = dict(orjson.loads(self.row["frozen"]))
+        more = 0
+        for lot in self.lots.values():
+            if lot["kind"] != "paid" or lot["payment_id"] != self.at.payment_id:
+                continue
+            part = min(max(0, free_of(lot)), self.row["units"] - sum(parts.values()))
+            if part > 0:
+                self._lot(lot["id"], frozen_units=part)
+                parts[lot["id"]] = parts.get(lot["id"], 0) + part
+                more += part
+        if more:
+            self.row["frozen"] = orjson.dumps(list(parts.items())).decode()
+            self.changes.post(self._entries(f"{self.at.dispute_id}:frozen:{self.facts}:{sum(parts.values())}").frozen(more))
+        return more
+
+    def _settle(self) -> None:
+        """Do what state and funds together ask for."""
+        if self.state is DisputeState.LOST and self.row["withdrawn_units"] and not self.row["clawed_units"]:
+            self._claw_back()
+        elif self.state in {DisputeState.WON, DisputeState.CLOSED} and not self.row["clawed_units"]:
+            self._thaw()
+            if self.story.status.value in {"disputed", "clawed_back"}:
+                self._ended()
+
+    def _thaw(self) -> None:
+        parts = orjson.loads(self.row["frozen"])
+        for lot_id, units in parts:
+            self._lot(lot_id, frozen_units=-units)
+        if parts:
+            units = sum(units for _, units in parts)
+            self.changes.post(self._entries(f"{self.at.dispute_id}:thawed:{self.facts}").thawed(units))
+        self.row["frozen"] = "[]"
+
+    def _claw_back(self) -> None:
+        local = Money(self.row["withdrawn_units"], Asset.parse(self.row["asset"]))
+        value, fees = _worth(Price.from_json(orjson.loads(self.capture["lines"])), local, self.returned)
+        left, parts, taken_frozen, taken_lots = value - sum(fees.values()), dict(fees), 0, 0
+        allocated: list[tuple[str, str, int]] = [(name, "", units) for name, units in fees.items() if units]
+        for lot_id, units in orjson.loads(self.row["frozen"]):
+            part = min(units, left)
+            self._lot(lot_id, frozen_units=-units, remaining_units=-part)
+            if part < units:
+                self.changes.post(self._entries(f"{self.at.dispute_id}:thawed:{self.facts}").thawed(units - part))
+            taken_frozen, left = taken_frozen + part, left - part
+            allocated.append(("lot", lot_id, part))
+        self.row["frozen"] = "[]"
+        for lot in sorted(self.lots.values(), key=lambda one: (one["created_us"], one["id"])):
+            part = min(max(0, free_of(lot)), left) if lot["kind"] == "paid" else 0
+            if part:
+                self._lot(lot["id"], remaining_units=-part)
+                taken_lots, left = taken_lots + part, left - part
+                allocated.append(("lot", lot["id"], part))
+        side = side_of(self.view, self.at.merchant_id, self.at.mode)
+        for name, there in (("reserve", side.reserve), ("available", side.available), ("receivable", left)):
+            part = min(left, max(0, there))
+            if part:
+                parts[name], left = part, left - part
+                allocated.append((name, "", part))
+        borne = Borne(taken_frozen, taken_lots, parts)
+        self._tell_debt(borne.merchant)
+        self.changes.post(self._entries(f"{self.at.dispute_id}:{self.row['withdrawals']}:lost").lost(local, borne))
+        self._allocate(allocated)
+        self.row["clawed_units"] = borne.total
+        self.story.tell(Fact.CLAWED_BACK, dispute=self.at.dispute_id, units=borne.total, merchant=borne.merchant)
+
+    def _tell_debt(self, merchant: int) -> None:
+        wallet = self.view.one("wallet", self.at.merchant_id, self.at.wallet_id)
+        assert wallet is not None, "credited money has its wallet"
+        if merchant and not debt_state(self.view, self.at.merchant_id, self.at.mode, self.at.wallet_id).debt.units:
+            tell_negative(self.changes, wallet, merchant)
+
+    def _give_back(self, fact: str) -> None:
+        """Turn the allocation round, row by row."""
+        standing: dict[tuple[str, str], int] = {}
+        for row in self.view.many("dispute_allocation", BY_DISPUTE, (self.at.merchant_id, self.at.dispute_id)):
+            key = (row["source"], row["subject"])
+            standing[key] = standing.get(key, 0) + row["units"]
+        lots = {subject: units for (source, subject), units in standing.items() if source == "lot" and units}
+        parts = {source: units for (source, _), units in standing.items() if source != "lot" and units}
+        for lot_id, units in lots.items():
+            self._lot(lot_id, remaining_units=units)
+        borne = Borne(0, sum(lots.values()), parts)
+        debt = debt_state(self.view, self.at.merchant_id, self.at.mode, self.at.wallet_id).debt.units
+        self.changes.post(self._entries(fact).won_after_lost(borne, debt))
+        repaid = borne.merchant - min(borne.merchant, debt)
+        if repaid:
+            self.changes.insert(
+                "lot", merchant_id=self.at.merchant_id, id=new_id("lot"), mode=self.at.mode,
+                wallet_id=self.at.wallet_id, kind="paid", source=self.at.dispute_id, payment_id=self.at.payment_id,
+                units=repaid, remaining_units=repaid, created_us=self.view.now_us,
+            )  # fmt: skip
+        self._allocate([(source, subject, -units) for (source, subject), units in standing.items() if units])
+        self.row["clawed_units"] = 0
+        self._ended()
+
+    def _ended(self) -> None:
+        self.story.tell(Fact.DISPUTE_ENDED, dispute=self.at.dispute_id)
+        payment = self.story.row
+        if payment["refunding_units"]:
+            self.story.tell(Fact.REFUND_ASKED, dispute=self.at.dispute_id)
+        elif payment["refunded_units"]:
+            whole = payment["refunded_units"] >= payment["credited_units"]
+            self.story.tell(Fact.REFUNDED if whole else Fact.PART_REFUNDED, dispute=self.at.dispute_id)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def _allocate(self, rows: list[tuple[str, str, int]]) -> None:
+        number = len(self.view.many("dispute_allocation", BY_DISPUTE, (self.at.merchant_id, self.at.dispute_id)))
+        for offset, (source, subject, units) in enumerate(rows, start=1):
+            self.changes.insert(
+                "dispute_allocation", merchant_id=self.at.merchant_id, dispute_id=self.at.dispute_id,
+                number=number + offset, source=source, subject=subject, units=units, created_us=self.view.now_us,
+            )  # fmt: skip
+
+    def _lot(self, lot_id: str, **by: int) -> None:
+        lot = self.lots.get(lot_id)
+        if lot is None:  # all of it was taken: it is closed, and locked by its own key
+            found = self.view.one("lot", self.at.merchant_id, lot_id)
+            assert found is not None, "lots are never deleted"
+            lot = self.lots[lot_id] = dict(found)
+        for name, units in by.items():
+            lot[name] += units
+        self.touched[lot_id] = {name: lot[name] for name in ("remaining_units", "frozen_units")}
+
+    def _ask(self, reason: str, **evidence: Any) -> None:
+        ask_a_person(
+            self.view, self.changes, self.at.merchant_id, self.at.mode, reason=reason, subject=self.at.dispute_id,
+            payment_id=self.at.payment_id, evidence=evidence,
+        )  # fmt: skip
+
+    def _tell(self, event: DisputeEvent, *, opened: bool) -> None:
+        if opened:
+            self._ask("dispute_opened", disputed=money_body(event.amount), why=event.reason, inquiry=event.inquiry,
+                      rail=event.rail)  # fmt: skip
+        if self.state in ENDED:
+            for review in self.view.many("review", BY_SUBJECT, (self.at.merchant_id, self.at.dispute_id)):
+                if review["status"] == "open" and review["reason"] in {"dispute_opened", "dispute_deadline"}:
+                    self.changes.update("review", (self.at.merchant_id, review["id"]), status="resolved",
+                                        resolved_us=self.view.now_us)  # fmt: skip
+        changed = self.before is None or self.before["state"] != self.row["state"]
+        type_ = EventType.DISPUTE_OPENED if opened else EventType.DISPUTE_UPDATED
+        if not opened and changed and self.state in _TOLD:
+            type_ = _TOLD[self.state]
+        emit(self.changes, type_, self.at.dispute_id, dispute_object(self.row), self.at.merchant_id)
+        if opened and self.state in _TOLD:
+            emit(self.changes, _TOLD[self.state], self.at.dispute_id, dispute_object(self.row), self.at.merchant_id)
+
+    def _write(self) -> None:
+        merchant = self.at.merchant_id
+        self.row["updated_us"] = self.view.now_us
+        if self.before is None:
+            self.changes.insert("dispute", **self.row)
+        else:
+            changed = {name: value for name, value in self.row.items() if self.before[name] != value}
+            self.changes.update("dispute", (merchant, self.at.dispute_id), **changed)
+        for lot_id, columns in self.touched.items():
+            self.changes.update("lot", (merchant, lot_id), **columns, open=1 if columns["remaining_units"] else 0)
+        self.changes.update("capture", (merchant, self.at.capture_id), withdrawn_units=self.capture["withdrawn_units"])
+        self.story.write()
+
+    def refreeze(self) -> int:
+        """Freeze what a hold has released since; return how much."""
+        more = self.freeze()
+        if more:
+            self.fact("frozen", units=more)
+            self._write()
+        return more
+
+    def _entries(self, fact: str) -> Disputed:
+        return Disputed(fact, self.at.wallet_id, self.at.payment_id)
+
+
+def _worth(price: Price, local: Money, returned: Collection[str]) -> tuple[int, Mapping[str, int]]:
+    """Return what disputed money is worth in USD/9 by the price it came in at, and the fee lines of it that we give back."""
+    received, total = price.received(), price.total.units
+    known = {"rail_fee": received.rail_fee, "platform_fee": received.platform_fee, "fx_spread": received.fx_spread}
+    fees = {name: money.units * local.units // total for name, money in known.items() if name in returned}
+    if all(name in returned for name in FEE_LINES):
+        fees["rounding"] = received.rounding.units * local.units // total
+    return received.value.units * local.units // total, fees
+
+
+def _fresh(at: DisputeAt, event: DisputeEvent, capture: Row, now_us: int) -> Row:
+    units = 0
+    if capture["lines"]:
+        price = Price.from_json(orjson.loads(capture["lines"]))
+        units = min(price.principal.units, price.principal.units * event.amount.units // price.total.units)
+    return {
+        "merchant_id": at.merchant_id, "id": at.dispute_id, "mode": at.mode, "rail": at.rail, "account": at.account,
+        "rail_dispute_id": at.rail_dispute_id, "payment_id": at.payment_id, "capture_id": at.capture_id,
+        "wallet_id": at.wallet_id, "state": event.state.value, "inquiry": int(event.inquiry),
+        "asset": str(event.amount.asset), "local_units": event.amount.units, "units": units, "withdrawn_units": 0,
+        "withdrawals": 0, "frozen": "[]", "clawed_units": 0, "reason": event.reason, "answer_by_us": None,
+        "evidence": "{}", "answered": "", "reminded": 0, "next_check_us": now_us, "created_us": now_us,
+        "updated_us": now_us,
+    }  # fmt: skip

@@ -1,0 +1,430 @@
+"""Refunds: asked by a merchant, carried out by the rail, watched until they ended. What is booked: ``refund_book``.
+
+    request      credit set aside, row created                  one unit
+    send         row ``sent``, committed before the call        one unit, then the rail under our own id
+    apply        succeeded, failed, or taken back later         one unit, once each
+
+An answer that was lost leaves ``sent``: the rail is asked, and asked again under the same id while it keeps the key. No
+step sends a second refund.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Select, select
+
+from adapters import operations
+from adapters.base import OutcomeUnknown, RailAdapter, RailError
+from adapters.operations import RefundEvent, RefundOrder, RefundRefused, RefundState
+from orchestrator.clock import Clock, from_us
+from orchestrator.database.reads import Reads
+from orchestrator.database.tables import Capture, Deposit, Payment, Refund, table_of
+from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
+from orchestrator.database.writer import Writer
+from orchestrator.errors import Conflict, Invalid, NotFound, Refusal
+from orchestrator.ids import new_id
+from orchestrator.payments.confirmation import NotOurs
+from orchestrator.payments.crediting import ask_a_person
+from orchestrator.payments.refund_book import OPEN, Book, MoneyRow, RefundWanted, lot_locks
+from orchestrator.payments.refund_terms import Share
+from orchestrator.payments.story import money_body
+from orchestrator.settings import RefundPolicy
+from orchestrator.sweeps.refunds import ChainRefunds
+from orchestrator.sweeps.refunds import RefundWanted as ChainWanted
+from rates.money import Asset, Money
+
+CALL_S_MAX: Final = 40
+CHECKS_MAX: Final = 20
+"""After so many checks of a refund that has not ended a person is asked; the checks go on."""
+CHECK_FIRST_US: Final = 2_000_000
+CHECK_LAST_US: Final = 3600 * 1_000_000
+BATCH: Final = 50
+Rails = Mapping[tuple[str, str], RailAdapter]
+_log = structlog.get_logger("refunds")
+
+
+@dataclass(frozen=True, slots=True)
+class Refunds:
+    writer: Writer
+    reads: Reads
+    rails: Rails
+    clock: Clock
+    policy: RefundPolicy
+    chain: ChainRefunds
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def find(self, refund_id: str, merchant_id: str | None = None, mode: str | None = None) -> Row:
+        """Return one refund, of any merchant where none is named. Raises NotFound."""
+        table = table_of(Refund)
+        query = select(table).where(table.c.id == refund_id)
+        if merchant_id is not None:
+            query = query.where(table.c.merchant_id == merchant_id, table.c.mode == mode)
+        row = await self.reads.one(query)
+        if row is None:
+            raise NotFound("refund_not_found", f"there is no refund {refund_id}")
+        return row
+
+    async def _money(self, merchant_id: str, mode: str, payment_id: str) -> list[tuple[MoneyRow, Row]]:
+        """Return the credited money of a payment, newest first. Raises NotFound."""
+        payments = table_of(Payment)
+        payment = await self.reads.one(
+            select(payments).where(payments.c.merchant_id == merchant_id, payments.c.id == payment_id,
+                                   payments.c.mode == mode)
+        )  # fmt: skip
+        if payment is None:
+            raise NotFound("payment_not_found", f"there is no payment {payment_id}")
+        found: list[tuple[MoneyRow, Row]] = []
+        for name, table in (("capture", table_of(Capture)), ("deposit", table_of(Deposit))):
+            query = select(table).where(table.c.merchant_id == merchant_id, table.c.payment_id == payment_id,
+                                        table.c.status == "credited")  # fmt: skip
+            found += [(_money_row(name, row, payment["wallet_id"]), row) for row in await self.reads.all(query)]
+        return sorted(found, key=lambda pair: pair[0].id, reverse=True)
+
+    # --- asked ------------------------------------------------------------------------------------------------------
+
+    async def request(self, wanted: RefundWanted) -> Row:
+        """Set the credit aside and ask the rail; return the refund as it stands then. Safe to repeat under the same id.
+
+        Raises NotFound, Conflict (nothing was written), Invalid. A rail that does not answer is no error: it is asked
+        again until the refund has ended.
+        """
+        try:
+            return await self.find(wanted.id, wanted.merchant_id, wanted.mode)
+        except NotFound:
+            pass
+        at = await self._chosen(wanted)
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            book = Book.open(view, changes, at, self.policy.returned(at.rail))
+            row = book.give_back(wanted) if wanted.destination == "wallet" else book.ask(wanted)
+            return {"status": row["status"]}
+
+        unit = Unit(wanted.merchant_id, wanted.mode, f"refund:{wanted.id}:asked", at.locks(), decide)
+        await self.writer.submit(unit)
+        row = await self.find(wanted.id)
+        if row["status"] == "created":
+            await self.send(row)
+        return await self.find(wanted.id)
+
+    async def _chosen(self, wanted: RefundWanted) -> MoneyRow:
+        """Return the money that can bear the refund: the newest that can; the decision looks again under the lock."""
+        money = await self._money(wanted.merchant_id, wanted.mode, wanted.payment_id)
+        if not money:
+            raise Conflict("payment_not_refundable", "no money of this payment is credited")
+        fitting = [at for at, row in money if wanted.units is None or self._left(row) >= wanted.units]
+        at = fitting[0] if fitting else money[0][0]
+        if wanted.destination == "wallet":
+            return at
+        if at.on_chain != (wanted.destination == "address"):
+            said = "money from a chain goes to an address that the customer confirmed: destination address"
+            raise Invalid("destination_not_possible", said if at.on_chain else "this rail sends it back to its source",
+                          pointer="/destination/type")  # fmt: skip
+        if not at.on_chain and not isinstance(self.rails.get((at.rail, at.account)), operations.Refunds):
+            raise Conflict("rail_cannot_refund", f"{at.rail} sends nothing back: destination wallet is possible")
+        return at
+
+    @staticmethod
+    def _left(money: Row) -> int:
+        whole = money["units"]
+        gone = money["refunding_units"] + money["refunded_units"] + money["withdrawn_units"]
+        return int(money["credited_units"] * (whole - gone) // whole)
+
+    # --- sent -------------------------------------------------------------------------------------------------------
+
+    async def send(self, refund: Row) -> None:
+        """Ask the rail for a refund that was not sent yet, or whose call is known not to have reached it."""
+        if not await self._mark_sent(refund):
+            return
+        await self._call(refund)
+
+    async def _call(self, refund: Row) -> None:
+        try:
+            async with asyncio.timeout(CALL_S_MAX):
+                event = await self._asked(refund)
+        except RefundRefused as no:
+            await self._fail(refund, f"{no.code}: {no}")
+        except (OutcomeUnknown, TimeoutError) as error:
+            self._say("refund_outcome_unknown", refund, error)
+        except RailError as error:  # nothing happened there
+            self._say("refund_not_sent", refund, error)
+            await self._mark_not_sent(refund, str(error))
+        except Refusal as error:  # of our own chain machine: nothing was sent
+            self._say("refund_not_sent", refund, error)
+            if isinstance(error, Conflict):
+                await self._fail(refund, str(error))
+            else:
+                await self._mark_not_sent(refund, str(error))
+        else:
+            if event is not None:
+                await self.apply(event)
+
+    async def _asked(self, refund: Row) -> RefundEvent | None:
+        if refund["destination"] == "address":
+            await self.chain.begin(await self._transfer(refund))
+            return None
+        adapter = self.rails.get((refund["rail"], refund["account"]))
+        assert isinstance(adapter, operations.Refunds), "it was one when the refund was asked for"
+        return await adapter.refund_payment(await self._order(refund))
+
+    async def _order(self, refund: Row) -> RefundOrder:
+        table = table_of(Capture)
+        capture = await self.reads.one(
+            select(table).where(table.c.merchant_id == refund["merchant_id"], table.c.id == refund["money_id"])
+        )
+        assert capture is not None, "money is never deleted"
+        return RefundOrder(
+            refund_id=refund["id"], attempt_id=capture["attempt_id"], money_id=capture["money_id"],
+            amount=Share.of_row(refund).local, created_at=from_us(refund["created_us"]),
+            rail_reference=refund["rail_reference"],
+        )  # fmt: skip
+
+    async def _transfer(self, refund: Row) -> ChainWanted:
+        table = table_of(Deposit)
+        deposit = await self.reads.one(
+            select(table).where(table.c.merchant_id == refund["merchant_id"], table.c.id == refund["money_id"])
+        )
+        assert deposit is not None, "money is never deleted"
+        network = self.chain.machine.networks.get(deposit["network"])
+        if network is None:
+            raise Conflict("network_not_possible", f"nothing is sent on {deposit['network']}: configure `sweeps`")
+        contract = next((key for key, token in network.tokens.items() if token.method == deposit["method"]), None)
+        if contract is None:
+            raise Conflict("token_not_watched", f"{deposit['method']} is no longer configured")
+        return ChainWanted(refund["id"], refund["merchant_id"], refund["mode"], refund["wallet_id"], deposit["network"],
+                           contract, Share.of_row(refund).local)  # fmt: skip
+
+    async def _mark_sent(self, refund: Row) -> bool:
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            row = view.one("refund", refund["merchant_id"], refund["id"])
+            if row is None or row["status"] != "created":
+                return {"mine": False}
+            changes.update("refund", (row["merchant_id"], row["id"]), status="sent",
+                           next_check_us=view.now_us + CHECK_FIRST_US, updated_us=view.now_us)  # fmt: skip
+            return {"mine": True}
+
+        return bool((await self._submit(refund, decide)).get("mine"))
+
+    async def _mark_not_sent(self, refund: Row, why: str) -> None:
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            row = view.one("refund", refund["merchant_id"], refund["id"])
+            if row is not None and row["status"] == "sent":
+                changes.update("refund", (row["merchant_id"], row["id"]), status="created", failure=why[:200],
+                               updated_us=view.now_us)  # fmt: skip
+            return {}
+
+        await self._submit(refund, decide)
+
+    async def _submit(self, refund: Row, decide: Callable[[View, Changes], Mapping[str, Any]]) -> Mapping[str, Any]:
+        locks = (row_lock("refund", refund["merchant_id"], refund["id"]),)
+        return (await self.writer.submit(Unit(refund["merchant_id"], refund["mode"], None, locks, decide))).answer
+
+    # --- what the rail says -------------------------------------------------------------------------------------------
+
+    async def apply(self, event: RefundEvent) -> str:
+        """Take one statement about a refund; return what came of it. Raises NotOurs. The same again changes nothing."""
+        refund = await self._of_event(event)
+        if refund is None:
+            return await self._made_at_rail(event)
+        if (refund["rail"], refund["account"], refund["mode"]) != (event.rail, event.account, event.mode.value):
+            raise NotOurs(f"{event.rail}/{event.account} {event.event_id}: {refund['id']} is of another account")
+        if event.state is RefundState.PENDING:
+            return await self._pending(refund, event)
+        if event.state is RefundState.FAILED:
+            why = event.reason or "the rail could not send it"
+            await self._fail(refund, why)
+            return "failed"
+        return await self._ended(refund, lambda book, row: self._succeeded(book, row, event), "succeeded")
+
+    @staticmethod
+    def _succeeded(book: Book, row: Row, event: RefundEvent) -> None:
+        if row["status"] == "failed":  # it came back to us in the books, and went out all the same
+            share = Share.of_row(row)
+            again = RefundWanted(new_id("ref"), row["merchant_id"], row["mode"], row["payment_id"], None,
+                                 f"{row['id']} was through after all", "source", forced=True, by="rail")  # fmt: skip
+            book.gone_at_rail(again, event.amount or share.local, event.rail_reference)
+            return
+        if event.amount is not None and event.amount != Share.of_row(row).local:
+            book.differs(row, event.amount)
+        book.succeed(row, event.rail_reference)
+
+    async def _of_event(self, event: RefundEvent) -> Row | None:
+        table = table_of(Refund)
+        mine = (table.c.rail == event.rail, table.c.account == event.account, table.c.mode == event.mode.value)
+        query: Select[Any] = select(table).where(*mine, table.c.rail_reference == event.rail_reference)
+        if event.refund_id is not None:
+            query = select(table).where(table.c.id == event.refund_id)
+        return await self.reads.one(query)
+
+    async def _pending(self, refund: Row, event: RefundEvent) -> str:
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            row = view.one("refund", refund["merchant_id"], refund["id"])
+            if row is not None and row["status"] in OPEN:
+                changes.update("refund", (row["merchant_id"], row["id"]), status="pending", updated_us=view.now_us,
+                               rail_reference=event.rail_reference or row["rail_reference"])  # fmt: skip
+            return {}
+
+        await self._submit(refund, decide)
+        return "pending"
+
+    async def _fail(self, refund: Row, why: str) -> None:
+        await self._ended(refund, lambda book, row: _failed(book, row, why), "failed")
+
+    async def _ended(self, refund: Row, book_it: Callable[[Book, Row], None], outcome: str) -> str:
+        """Book the end of a refund: each outcome once for ever."""
+        at = await self._at(refund)
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            row = view.one("refund", refund["merchant_id"], refund["id"])
+            assert row is not None, "refunds are never deleted"
+            if row["status"] == outcome:
+                return {"result": "known"}
+            book_it(Book.open(view, changes, at, self.policy.returned(at.rail)), row)
+            return {"result": outcome}
+
+        locks = [*at.locks(), row_lock("refund", refund["merchant_id"], refund["id"]), *lot_locks(refund)]
+        unit = Unit(refund["merchant_id"], refund["mode"], f"refund:{refund['id']}:{outcome}", locks, decide)
+        return str((await self.writer.submit(unit)).answer["result"])
+
+    async def _at(self, refund: Row) -> MoneyRow:
+        name = "capture" if refund["money_id"].startswith("cap_") else "deposit"
+        return MoneyRow(name, refund["merchant_id"], refund["mode"], refund["money_id"], refund["payment_id"],
+                        refund["wallet_id"], refund["rail"], refund["account"])  # fmt: skip
+
+    async def _made_at_rail(self, event: RefundEvent) -> str:
+        """Somebody made a refund in the vendor's dashboard: when it is through, it is a fact. Raises NotOurs."""
+        table, payments = table_of(Capture), table_of(Payment)
+        capture = await self.reads.one(
+            select(table).where(table.c.rail == event.rail, table.c.account == event.account,
+                                table.c.mode == event.mode.value, table.c.money_id == (event.money_id or ""))
+        )  # fmt: skip
+        if capture is None:
+            raise NotOurs(f"{event.rail}/{event.account} {event.event_id}: no money {event.money_id!r} of ours")
+        if event.state is not RefundState.SUCCEEDED or event.amount is None:
+            return "noted"
+        if capture["status"] != "credited":
+            raise NotOurs(f"{event.rail} {event.event_id}: {capture['id']} is in suspense; decide its review first")
+        amount = event.amount
+        payment = await self.reads.one(
+            select(payments).where(payments.c.merchant_id == capture["merchant_id"],
+                                   payments.c.id == capture["payment_id"])
+        )  # fmt: skip
+        assert payment is not None, "a capture has its payment"
+        at = _money_row("capture", capture, payment["wallet_id"])
+        wanted = RefundWanted(new_id("ref"), at.merchant_id, at.mode, at.payment_id, None,
+                              event.reason or "made at the rail", "source", forced=True, by="rail")  # fmt: skip
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            book = Book.open(view, changes, at, self.policy.returned(at.rail))
+            book.gone_at_rail(wanted, amount, event.rail_reference)
+            return {"result": "made_at_rail"}
+
+        key = f"refund:rail:{event.rail}:{event.account}:{event.rail_reference}"
+        return str((await self.writer.submit(Unit(at.merchant_id, at.mode, key, at.locks(), decide))).answer["result"])
+
+    # --- watched ------------------------------------------------------------------------------------------------------
+
+    async def run_once(self) -> int:
+        """Carry on what is due, what was sent without an answer first; return how many were looked at."""
+        table = table_of(Refund)
+        due = await self.reads.all(
+            select(table)
+            .where(table.c.status.in_(sorted(OPEN)), table.c.next_check_us <= self.clock.now_us())
+            .order_by(table.c.status.desc(), table.c.next_check_us)
+            .limit(BATCH)
+        )
+        results = await asyncio.gather(*map(self._carry_on, due), return_exceptions=True)
+        for row, result in zip(due, results, strict=True):
+            if isinstance(result, BaseException):
+                _log.error("refund_check_failed", refund=row["id"], rail=row["rail"], error=repr(result)[:300])
+        return len(due)
+
+    async def _carry_on(self, refund: Row) -> None:
+        if not await self._claim(refund):
+            return
+        if refund["status"] == "created":
+            await self.send(refund)
+        elif refund["destination"] == "address":
+            await self._look_at_chain(refund)
+        else:
+            await self._ask_the_rail(refund)
+
+    async def _ask_the_rail(self, refund: Row) -> None:
+        adapter = self.rails.get((refund["rail"], refund["account"]))
+        if not isinstance(adapter, operations.Refunds):
+            _log.error("rail_not_configured", rail=refund["rail"], account=refund["account"], refund=refund["id"])
+            return
+        try:
+            async with asyncio.timeout(CALL_S_MAX):
+                event = await adapter.fetch_refund(await self._order(refund))
+        except RefundRefused as no:
+            await self._fail(refund, f"{no.code}: {no}")
+            return
+        except (RailError, TimeoutError) as error:
+            self._say("rail_not_answering", refund, error)
+            return
+        if event is not None:
+            await self.apply(event)
+            return
+        age_s = (self.clock.now_us() - refund["created_us"]) / 1_000_000
+        if refund["status"] == "sent" and age_s < adapter.resend_window_seconds:
+            await self._call(refund)  # the same order under the same key gives the same refund
+
+    async def _look_at_chain(self, refund: Row) -> None:
+        try:
+            transfer = await self.chain.find(refund["merchant_id"], refund["id"])
+        except NotFound:  # we died before it was stored: nothing was sent
+            await self._call(refund)
+            return
+        if transfer["status"] == "done":
+            await self._ended(refund, lambda book, row: book.succeed(row, None), "succeeded")
+        elif transfer["status"] == "failed":
+            why = transfer["note"] or "the transfer failed on the chain"
+            await self._fail(refund, why)
+
+    async def _claim(self, refund: Row) -> bool:
+        """Move the next check on, if nobody else has; ask a person after many."""
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            row = view.one("refund", refund["merchant_id"], refund["id"])
+            if row is None or row["status"] not in OPEN or row["next_check_us"] != refund["next_check_us"]:
+                return {"mine": False}
+            wait_us = min(CHECK_FIRST_US * 2 ** min(row["checks"], 30), CHECK_LAST_US)
+            checks = row["checks"] + 1
+            changes.update(
+                "refund", (row["merchant_id"], row["id"]), checks=checks, next_check_us=view.now_us + wait_us
+            )
+            if checks == CHECKS_MAX:
+                reason = "refund_unknown_too_long" if row["status"] == "sent" else "refund_pending_too_long"
+                _overdue(view, changes, row, reason)
+            return {"mine": True}
+
+        return bool((await self._submit(refund, decide)).get("mine"))
+
+    @staticmethod
+    def _say(what: str, refund: Row, error: BaseException) -> None:
+        _log.warning(what, rail=refund["rail"], refund=refund["id"], error=type(error).__name__, text=str(error)[:200])
+
+
+def _failed(book: Book, row: Row, why: str) -> None:
+    if row["status"] == "succeeded":
+        book.come_back(row, why)
+    else:
+        book.fail(row, why)
+
+
+def _money_row(table: str, row: Row, wallet_id: str) -> MoneyRow:
+    return MoneyRow(table, row["merchant_id"], row["mode"], row["id"], row["payment_id"], wallet_id, row["rail"],
+                    row["account"])  # fmt: skip
+
+
+def _overdue(view: View, changes: Changes, refund: Row, reason: str) -> None:
+    """Ask a person about a refund that does not end."""
+    local = Money(refund["local_units"], Asset.parse(refund["asset"]))
+    ask_a_person(view, changes, refund["merchant_id"], refund["mode"], reason=reason, subject=refund["id"],
+                 payment_id=refund["payment_id"], evidence={"amount": money_body(local), "rail": refund["rail"]})  # fmt: skip
