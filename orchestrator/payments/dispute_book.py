@@ -261,7 +261,9 @@ class DisputeBook:
                 more += part
         if more:
             self.row["frozen"] = orjson.dumps(list(parts.items())).decode()
-            self.changes.post(self._entries(f"{self.at.dispute_id}:frozen:{self.facts}:{sum(parts.values())}").frozen(more))
+            self.changes.post(
+                self._entries(f"{self.at.dispute_id}:frozen:{self.facts}:{sum(parts.values())}").frozen(more)
+            )
         return more
 
     def _settle(self) -> None:
