@@ -49,6 +49,7 @@ from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.outcome import RailCalls
 from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.pricing import FeeSchedule
+from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
@@ -281,6 +282,7 @@ def _assemble(
         ),
         confirmation=confirmation,
         refunds=refunds,
+        refund_watch=RefundWatch(refunds),
         disputes=disputes,
         inbox=Inbox(confirmation, Reversals(refunds, disputes), reads, rails),
         watch=SettlementWatch(calls, reads, watch_policy),

@@ -32,6 +32,7 @@ from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.inbox import Inbox
 from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.pricer import Pricer
+from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.topup_watch import TopupWatch
@@ -80,6 +81,7 @@ class Services:
     auto_topups: AutoTopups
     confirmation: Confirmation
     refunds: Refunds
+    refund_watch: RefundWatch
     disputes: Disputes
     inbox: Inbox
     watch: SettlementWatch

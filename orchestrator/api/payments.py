@@ -35,6 +35,7 @@ class PaymentShown(Shown):
     customer: str
     amount: dict[str, str]
     credited: dict[str, str]
+    refunded: dict[str, str]
     created_at: str
     updated_at: str
 

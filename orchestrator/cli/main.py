@@ -24,6 +24,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "signer": ("signer",),
     "sweeps": ("sweeps",),
     "events": ("events",),
+    "refunds": ("refunds", "disputes"),
     "reviews": ("reviews",),
     "deposits": ("deposits",),
 }

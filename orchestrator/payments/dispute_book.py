@@ -6,18 +6,18 @@ the same: lost and withdrawn is clawed back once, returned gives back exactly wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
 from adapters.operations import DisputeEvent, DisputeState, Funds
-from orchestrator.clock import rfc3339, to_us
-from orchestrator.database.unit import Changes, Lock, Row, View, row_lock
+from orchestrator.clock import to_us
+from orchestrator.database.unit import Changes, Row, View
 from orchestrator.events.catalog import EventType, emit
 from orchestrator.ids import new_id
-from orchestrator.ledger.accounts import debt_state, reversal_locks
+from orchestrator.ledger.accounts import debt_state
 from orchestrator.ledger.alerts import tell_negative
 from orchestrator.ledger.dispute_recipes import (
     Borne,
@@ -26,81 +26,30 @@ from orchestrator.ledger.dispute_recipes import (
     out_of_suspense,
     withdrawn_above,
 )
-from orchestrator.ledger.merchant_side import side_locks, side_of
+from orchestrator.ledger.merchant_side import side_of
 from orchestrator.ledger.purse import OPEN_LOTS
 from orchestrator.payments.crediting import ask_a_person, holding_of
+from orchestrator.payments.dispute_terms import (
+    BY_DISPUTE,
+    BY_RAIL,
+    BY_SUBJECT,
+    DisputeAt,
+    dispute_object,
+    fresh,
+    worth,
+)
 from orchestrator.payments.payment import Fact
 from orchestrator.payments.pricing import Price
-from orchestrator.payments.refund_terms import FEE_LINES, free_of
-from orchestrator.payments.story import Story, money_body, usd_body
+from orchestrator.payments.refund_terms import free_of
+from orchestrator.payments.story import Story, money_body
 from rates.money import Asset, Money
 
-BY_RAIL: Final = ("rail", "account", "mode", "rail_dispute_id")
-BY_DISPUTE: Final = ("merchant_id", "dispute_id")
-BY_SUBJECT: Final = ("merchant_id", "subject")
 ENDED: Final = frozenset({DisputeState.WON, DisputeState.LOST, DisputeState.CLOSED})
 _TOLD: Final = {
     DisputeState.WON: EventType.DISPUTE_WON,
     DisputeState.LOST: EventType.DISPUTE_LOST,
     DisputeState.CLOSED: EventType.DISPUTE_CLOSED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class DisputeAt:
-    """Which money a dispute is about, and under which id it is kept here."""
-
-    merchant_id: str
-    mode: str
-    dispute_id: str
-    capture_id: str
-    payment_id: str
-    wallet_id: str
-    rail: str
-    account: str
-    rail_dispute_id: str
-
-    def locks(self) -> list[Lock]:
-        merchant = self.merchant_id
-        return [
-            row_lock("payment", merchant, self.payment_id),
-            row_lock("capture", merchant, self.capture_id),
-            Lock("dispute", BY_RAIL, (self.rail, self.account, self.mode, self.rail_dispute_id)),
-            Lock("dispute_fact", BY_DISPUTE, (merchant, self.dispute_id)),
-            Lock("dispute_allocation", BY_DISPUTE, (merchant, self.dispute_id)),
-            Lock("review", BY_SUBJECT, (merchant, self.dispute_id)),
-            row_lock("wallet", merchant, self.wallet_id),
-            Lock("lot", OPEN_LOTS, (merchant, self.wallet_id, 1)),
-            *reversal_locks(merchant, self.mode, self.wallet_id),
-            *side_locks(merchant, self.mode),
-        ]
-
-
-def dispute_object(row: Row) -> dict[str, Any]:
-    """Return a dispute as events and the API show it."""
-    asset = Asset.parse(row["asset"])
-    answer_by = row["answer_by_us"]
-    return {
-        "id": row["id"],
-        "payment": row["payment_id"],
-        "wallet": row["wallet_id"],
-        "status": row["state"],
-        "inquiry": bool(row["inquiry"]),
-        "amount": usd_body(row["units"]),
-        "disputed": money_body(Money(row["local_units"], asset)),
-        "withdrawn": money_body(Money(row["withdrawn_units"], asset)),
-        "frozen": usd_body(sum(units for _, units in orjson.loads(row["frozen"]))),
-        "clawed_back": usd_body(row["clawed_units"]),
-        "stage": row["withdrawals"],
-        "reason": row["reason"],
-        "rail": row["rail"],
-        "account": row["account"],
-        "rail_reference": row["rail_dispute_id"],
-        "answer_by": None if answer_by is None else rfc3339(answer_by),
-        "answered": row["answered"] or None,
-        "created_at": rfc3339(row["created_us"]),
-        "updated_at": rfc3339(row["updated_us"]),
-    }
 
 
 @dataclass(slots=True)
@@ -128,7 +77,7 @@ class DisputeBook:
         assert payment is not None, "a capture has its payment"
         known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
         before = known[0] if known else None
-        row = dict(before) if before is not None else _fresh(at, event, capture, view.now_us)
+        row = dict(before) if before is not None else fresh(at, event, capture, view.now_us)
         lots = {lot["id"]: dict(lot) for lot in view.many("lot", OPEN_LOTS, (at.merchant_id, at.wallet_id, 1))}
         story = Story(payment, changes, view.now_us)
         facts = len(view.many("dispute_fact", BY_DISPUTE, (at.merchant_id, at.dispute_id)))
@@ -286,7 +235,7 @@ class DisputeBook:
 
     def _claw_back(self) -> None:
         local = Money(self.row["withdrawn_units"], Asset.parse(self.row["asset"]))
-        value, fees = _worth(Price.from_json(orjson.loads(self.capture["lines"])), local, self.returned)
+        value, fees = worth(Price.from_json(orjson.loads(self.capture["lines"])), local, self.returned)
         left, parts, taken_frozen, taken_lots = value - sum(fees.values()), dict(fees), 0, 0
         allocated: list[tuple[str, str, int]] = [(name, "", units) for name, units in fees.items() if units]
         for lot_id, units in orjson.loads(self.row["frozen"]):
@@ -421,29 +370,3 @@ class DisputeBook:
 
     def _entries(self, fact: str) -> Disputed:
         return Disputed(fact, self.at.wallet_id, self.at.payment_id)
-
-
-def _worth(price: Price, local: Money, returned: Collection[str]) -> tuple[int, Mapping[str, int]]:
-    """Return what disputed money is worth in USD/9 by the price it came in at, and the fee lines of it that we give back."""
-    received, total = price.received(), price.total.units
-    known = {"rail_fee": received.rail_fee, "platform_fee": received.platform_fee, "fx_spread": received.fx_spread}
-    fees = {name: money.units * local.units // total for name, money in known.items() if name in returned}
-    if all(name in returned for name in FEE_LINES):
-        fees["rounding"] = received.rounding.units * local.units // total
-    return received.value.units * local.units // total, fees
-
-
-def _fresh(at: DisputeAt, event: DisputeEvent, capture: Row, now_us: int) -> Row:
-    units = 0
-    if capture["lines"]:
-        price = Price.from_json(orjson.loads(capture["lines"]))
-        units = min(price.principal.units, price.principal.units * event.amount.units // price.total.units)
-    return {
-        "merchant_id": at.merchant_id, "id": at.dispute_id, "mode": at.mode, "rail": at.rail, "account": at.account,
-        "rail_dispute_id": at.rail_dispute_id, "payment_id": at.payment_id, "capture_id": at.capture_id,
-        "wallet_id": at.wallet_id, "state": event.state.value, "inquiry": int(event.inquiry),
-        "asset": str(event.amount.asset), "local_units": event.amount.units, "units": units, "withdrawn_units": 0,
-        "withdrawals": 0, "frozen": "[]", "clawed_units": 0, "reason": event.reason, "answer_by_us": None,
-        "evidence": "{}", "answered": "", "reminded": 0, "next_check_us": now_us, "created_us": now_us,
-        "updated_us": now_us,
-    }  # fmt: skip

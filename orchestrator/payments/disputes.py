@@ -24,7 +24,8 @@ from orchestrator.events.catalog import EventType, emit
 from orchestrator.ids import new_id
 from orchestrator.payments.confirmation import NotOurs
 from orchestrator.payments.crediting import ask_a_person
-from orchestrator.payments.dispute_book import DisputeAt, DisputeBook, dispute_object
+from orchestrator.payments.dispute_book import DisputeBook
+from orchestrator.payments.dispute_terms import DisputeAt, dispute_object
 from orchestrator.settings import DisputePolicy
 
 CALL_S_MAX: Final = 40

@@ -29,21 +29,14 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Invalid, NotFound, Refusal
 from orchestrator.ids import new_id
 from orchestrator.payments.confirmation import NotOurs
-from orchestrator.payments.crediting import ask_a_person
 from orchestrator.payments.refund_book import OPEN, Book, MoneyRow, RefundWanted, lot_locks
 from orchestrator.payments.refund_terms import Share
-from orchestrator.payments.story import money_body
 from orchestrator.settings import RefundPolicy
 from orchestrator.sweeps.refunds import ChainRefunds
 from orchestrator.sweeps.refunds import RefundWanted as ChainWanted
-from rates.money import Asset, Money
 
 CALL_S_MAX: Final = 40
-CHECKS_MAX: Final = 20
-"""After so many checks of a refund that has not ended a person is asked; the checks go on."""
 CHECK_FIRST_US: Final = 2_000_000
-CHECK_LAST_US: Final = 3600 * 1_000_000
-BATCH: Final = 50
 Rails = Mapping[tuple[str, str], RailAdapter]
 _log = structlog.get_logger("refunds")
 
@@ -141,23 +134,23 @@ class Refunds:
         """Ask the rail for a refund that was not sent yet, or whose call is known not to have reached it."""
         if not await self._mark_sent(refund):
             return
-        await self._call(refund)
+        await self.call(refund)
 
-    async def _call(self, refund: Row) -> None:
+    async def call(self, refund: Row) -> None:
         try:
             async with asyncio.timeout(CALL_S_MAX):
                 event = await self._asked(refund)
         except RefundRefused as no:
-            await self._fail(refund, f"{no.code}: {no}")
+            await self.fail(refund, f"{no.code}: {no}")
         except (OutcomeUnknown, TimeoutError) as error:
-            self._say("refund_outcome_unknown", refund, error)
+            self.say("refund_outcome_unknown", refund, error)
         except RailError as error:  # nothing happened there
-            self._say("refund_not_sent", refund, error)
+            self.say("refund_not_sent", refund, error)
             await self._mark_not_sent(refund, str(error))
         except Refusal as error:  # of our own chain machine: nothing was sent
-            self._say("refund_not_sent", refund, error)
+            self.say("refund_not_sent", refund, error)
             if isinstance(error, Conflict):
-                await self._fail(refund, str(error))
+                await self.fail(refund, str(error))
             else:
                 await self._mark_not_sent(refund, str(error))
         else:
@@ -170,9 +163,9 @@ class Refunds:
             return None
         adapter = self.rails.get((refund["rail"], refund["account"]))
         assert isinstance(adapter, operations.Refunds), "it was one when the refund was asked for"
-        return await adapter.refund_payment(await self._order(refund))
+        return await adapter.refund_payment(await self.order(refund))
 
-    async def _order(self, refund: Row) -> RefundOrder:
+    async def order(self, refund: Row) -> RefundOrder:
         table = table_of(Capture)
         capture = await self.reads.one(
             select(table).where(table.c.merchant_id == refund["merchant_id"], table.c.id == refund["money_id"])
@@ -208,7 +201,7 @@ class Refunds:
                            next_check_us=view.now_us + CHECK_FIRST_US, updated_us=view.now_us)  # fmt: skip
             return {"mine": True}
 
-        return bool((await self._submit(refund, decide)).get("mine"))
+        return bool((await self.submit(refund, decide)).get("mine"))
 
     async def _mark_not_sent(self, refund: Row, why: str) -> None:
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
@@ -218,9 +211,9 @@ class Refunds:
                                updated_us=view.now_us)  # fmt: skip
             return {}
 
-        await self._submit(refund, decide)
+        await self.submit(refund, decide)
 
-    async def _submit(self, refund: Row, decide: Callable[[View, Changes], Mapping[str, Any]]) -> Mapping[str, Any]:
+    async def submit(self, refund: Row, decide: Callable[[View, Changes], Mapping[str, Any]]) -> Mapping[str, Any]:
         locks = (row_lock("refund", refund["merchant_id"], refund["id"]),)
         return (await self.writer.submit(Unit(refund["merchant_id"], refund["mode"], None, locks, decide))).answer
 
@@ -237,9 +230,9 @@ class Refunds:
             return await self._pending(refund, event)
         if event.state is RefundState.FAILED:
             why = event.reason or "the rail could not send it"
-            await self._fail(refund, why)
+            await self.fail(refund, why)
             return "failed"
-        return await self._ended(refund, lambda book, row: self._succeeded(book, row, event), "succeeded")
+        return await self.ended(refund, lambda book, row: self._succeeded(book, row, event), "succeeded")
 
     @staticmethod
     def _succeeded(book: Book, row: Row, event: RefundEvent) -> None:
@@ -269,13 +262,13 @@ class Refunds:
                                rail_reference=event.rail_reference or row["rail_reference"])  # fmt: skip
             return {}
 
-        await self._submit(refund, decide)
+        await self.submit(refund, decide)
         return "pending"
 
-    async def _fail(self, refund: Row, why: str) -> None:
-        await self._ended(refund, lambda book, row: _failed(book, row, why), "failed")
+    async def fail(self, refund: Row, why: str) -> None:
+        await self.ended(refund, lambda book, row: _failed(book, row, why), "failed")
 
-    async def _ended(self, refund: Row, book_it: Callable[[Book, Row], None], outcome: str) -> str:
+    async def ended(self, refund: Row, book_it: Callable[[Book, Row], None], outcome: str) -> str:
         """Book the end of a refund: each outcome once for ever."""
         at = await self._at(refund)
 
@@ -327,87 +320,8 @@ class Refunds:
         key = f"refund:rail:{event.rail}:{event.account}:{event.rail_reference}"
         return str((await self.writer.submit(Unit(at.merchant_id, at.mode, key, at.locks(), decide))).answer["result"])
 
-    # --- watched ------------------------------------------------------------------------------------------------------
-
-    async def run_once(self) -> int:
-        """Carry on what is due, what was sent without an answer first; return how many were looked at."""
-        table = table_of(Refund)
-        due = await self.reads.all(
-            select(table)
-            .where(table.c.status.in_(sorted(OPEN)), table.c.next_check_us <= self.clock.now_us())
-            .order_by(table.c.status.desc(), table.c.next_check_us)
-            .limit(BATCH)
-        )
-        results = await asyncio.gather(*map(self._carry_on, due), return_exceptions=True)
-        for row, result in zip(due, results, strict=True):
-            if isinstance(result, BaseException):
-                _log.error("refund_check_failed", refund=row["id"], rail=row["rail"], error=repr(result)[:300])
-        return len(due)
-
-    async def _carry_on(self, refund: Row) -> None:
-        if not await self._claim(refund):
-            return
-        if refund["status"] == "created":
-            await self.send(refund)
-        elif refund["destination"] == "address":
-            await self._look_at_chain(refund)
-        else:
-            await self._ask_the_rail(refund)
-
-    async def _ask_the_rail(self, refund: Row) -> None:
-        adapter = self.rails.get((refund["rail"], refund["account"]))
-        if not isinstance(adapter, operations.Refunds):
-            _log.error("rail_not_configured", rail=refund["rail"], account=refund["account"], refund=refund["id"])
-            return
-        try:
-            async with asyncio.timeout(CALL_S_MAX):
-                event = await adapter.fetch_refund(await self._order(refund))
-        except RefundRefused as no:
-            await self._fail(refund, f"{no.code}: {no}")
-            return
-        except (RailError, TimeoutError) as error:
-            self._say("rail_not_answering", refund, error)
-            return
-        if event is not None:
-            await self.apply(event)
-            return
-        age_s = (self.clock.now_us() - refund["created_us"]) / 1_000_000
-        if refund["status"] == "sent" and age_s < adapter.resend_window_seconds:
-            await self._call(refund)  # the same order under the same key gives the same refund
-
-    async def _look_at_chain(self, refund: Row) -> None:
-        try:
-            transfer = await self.chain.find(refund["merchant_id"], refund["id"])
-        except NotFound:  # we died before it was stored: nothing was sent
-            await self._call(refund)
-            return
-        if transfer["status"] == "done":
-            await self._ended(refund, lambda book, row: book.succeed(row, None), "succeeded")
-        elif transfer["status"] == "failed":
-            why = transfer["note"] or "the transfer failed on the chain"
-            await self._fail(refund, why)
-
-    async def _claim(self, refund: Row) -> bool:
-        """Move the next check on, if nobody else has; ask a person after many."""
-
-        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-            row = view.one("refund", refund["merchant_id"], refund["id"])
-            if row is None or row["status"] not in OPEN or row["next_check_us"] != refund["next_check_us"]:
-                return {"mine": False}
-            wait_us = min(CHECK_FIRST_US * 2 ** min(row["checks"], 30), CHECK_LAST_US)
-            checks = row["checks"] + 1
-            changes.update(
-                "refund", (row["merchant_id"], row["id"]), checks=checks, next_check_us=view.now_us + wait_us
-            )
-            if checks == CHECKS_MAX:
-                reason = "refund_unknown_too_long" if row["status"] == "sent" else "refund_pending_too_long"
-                _overdue(view, changes, row, reason)
-            return {"mine": True}
-
-        return bool((await self._submit(refund, decide)).get("mine"))
-
     @staticmethod
-    def _say(what: str, refund: Row, error: BaseException) -> None:
+    def say(what: str, refund: Row, error: BaseException) -> None:
         _log.warning(what, rail=refund["rail"], refund=refund["id"], error=type(error).__name__, text=str(error)[:200])
 
 
@@ -421,10 +335,3 @@ def _failed(book: Book, row: Row, why: str) -> None:
 def _money_row(table: str, row: Row, wallet_id: str) -> MoneyRow:
     return MoneyRow(table, row["merchant_id"], row["mode"], row["id"], row["payment_id"], wallet_id, row["rail"],
                     row["account"])  # fmt: skip
-
-
-def _overdue(view: View, changes: Changes, refund: Row, reason: str) -> None:
-    """Ask a person about a refund that does not end."""
-    local = Money(refund["local_units"], Asset.parse(refund["asset"]))
-    ask_a_person(view, changes, refund["merchant_id"], refund["mode"], reason=reason, subject=refund["id"],
-                 payment_id=refund["payment_id"], evidence={"amount": money_body(local), "rail": refund["rail"]})  # fmt: skip

@@ -139,7 +139,7 @@ class World:
             *(("chains", watch.run_once) for watch in self.watches),
             ("watch", services.watch.run_once),
             ("expiry", services.expiry.run_once),
-            ("refunds", services.refunds.run_once),
+            ("refunds", services.refund_watch.run_once),
             ("disputes", services.disputes.run_once),
         ]
 
