@@ -49,7 +49,6 @@ from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.outcome import RailCalls
 from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.pricing import FeeSchedule
-from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
@@ -255,8 +254,10 @@ def _assemble(
     prices = PriceBook(writer, reads, clock, lead_s=lead_s)
     sweeps = _sweeps(loaded, writer, reads)
     chain_refunds = ChainRefunds(sweeps.machine, settings.sweeps.refund_cool_off_h)
-    refunds = Refunds(writer, reads, rails, clock, settings.refunds, chain_refunds)
-    disputes = Disputes(writer, reads, rails, clock, settings.disputes)
+    reversals = Reversals(
+        Refunds(writer, reads, rails, clock, settings.refunds, chain_refunds),
+        Disputes(writer, reads, rails, clock, settings.disputes),
+    )
     watch_policy = WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)
     return Services(
         settings=settings,
@@ -281,10 +282,8 @@ def _assemble(
             writer, reads, checkout, selection, partial(pay_url, settings.service.public_url, secrets.server)
         ),
         confirmation=confirmation,
-        refunds=refunds,
-        refund_watch=RefundWatch(refunds),
-        disputes=disputes,
-        inbox=Inbox(confirmation, Reversals(refunds, disputes), reads, rails),
+        reversals=reversals,
+        inbox=Inbox(confirmation, reversals, reads, rails),
         watch=SettlementWatch(calls, reads, watch_policy),
         expiry=Expiry(checkout, closing, reads),
         book=book,

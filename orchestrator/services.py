@@ -32,8 +32,8 @@ from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.inbox import Inbox
 from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.pricer import Pricer
-from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.payments.refunds import Refunds
+from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
@@ -80,9 +80,7 @@ class Services:
     mandates: Mandates
     auto_topups: AutoTopups
     confirmation: Confirmation
-    refunds: Refunds
-    refund_watch: RefundWatch
-    disputes: Disputes
+    reversals: Reversals
     inbox: Inbox
     watch: SettlementWatch
     expiry: Expiry
@@ -101,3 +99,11 @@ class Services:
     topups: Topups
     topup_watch: TopupWatch
     chain_refunds: ChainRefunds
+
+    @property
+    def refunds(self) -> Refunds:
+        return self.reversals.refunds
+
+    @property
+    def disputes(self) -> Disputes:
+        return self.reversals.disputes

@@ -10,6 +10,7 @@ from adapters.base import ScansChain
 from orchestrator.events.delivery import DeliveryPolicy
 from orchestrator.events.targets import TargetPolicy
 from orchestrator.payments.chain_balances import ChainBalances
+from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.routing.exposure import RateRecorder
 from orchestrator.services import Services
 from orchestrator.workers import rail_events, rules
@@ -41,7 +42,7 @@ def workers(services: Services) -> list[Worker]:
     roster: list[Worker] = [
         PeriodicWorker("inbox", INBOX_POLL_S, _more(services.inbox.run_once), services.inbox.arrived),
         PeriodicWorker("settlement", WATCH_POLL_S, _more(services.watch.run_once), services.watch.nudged),
-        PeriodicWorker("refunds", REFUNDS_POLL_S, _more(services.refund_watch.run_once)),
+        PeriodicWorker("refunds", REFUNDS_POLL_S, _more(RefundWatch(services.refunds).run_once)),
         PeriodicWorker("disputes", REFUNDS_POLL_S, _more(services.disputes.run_once)),
         PeriodicWorker("dispute_lists", DISPUTE_LISTS_POLL_S, _once(services.disputes.poll)),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),

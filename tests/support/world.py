@@ -38,6 +38,7 @@ from orchestrator.payments.checkout import NewSession
 from orchestrator.payments.client_secret import pay_url
 from orchestrator.payments.customers import CustomerRef
 from orchestrator.payments.offers import offers_of
+from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.services import Services
 from orchestrator.workers.chain_watch import ChainWatch
 from rates.money import WALLET_USD, Money
@@ -139,7 +140,7 @@ class World:
             *(("chains", watch.run_once) for watch in self.watches),
             ("watch", services.watch.run_once),
             ("expiry", services.expiry.run_once),
-            ("refunds", services.refund_watch.run_once),
+            ("refunds", RefundWatch(services.refunds).run_once),
             ("disputes", services.disputes.run_once),
         ]
 
