@@ -241,9 +241,7 @@ def _assemble(
     routing = _routing(loaded, board, pricer, clock)
     routing.overlays = OverlayBook(writer, reads)
     screening = _screening(settings)
-    block = settings.checkout
-    policy = CheckoutPolicy(block.session_ttl_s, block.session_ttl_min_s, block.session_ttl_max_s)
-    checkout = Checkout(writer, pricer, routing, clock, screening, policy)
+    checkout = Checkout(writer, pricer, routing, clock, screening, _checkout_policy(settings))
     confirmation = Confirmation(writer, Finder(reads), pricer, clock)
     calls = RailCalls(writer, confirmation, rails, board, clock, int(settings.watch.unknown_recheck_s * 1_000_000))
     closing = Closing(calls, reads)
@@ -253,12 +251,7 @@ def _assemble(
     lead_s = 0 if settings.service.database.startswith("sqlite") else LEAD_S
     prices = PriceBook(writer, reads, clock, lead_s=lead_s)
     sweeps = _sweeps(loaded, writer, reads)
-    chain_refunds = ChainRefunds(sweeps.machine, settings.sweeps.refund_cool_off_h)
-    reversals = Reversals(
-        Refunds(writer, reads, rails, clock, settings.refunds, chain_refunds),
-        Disputes(writer, reads, rails, clock, settings.disputes),
-    )
-    watch_policy = WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)
+    reversals = _reversals(loaded, writer, reads, clock, sweeps)
     return Services(
         settings=settings,
         secrets=secrets,
@@ -284,7 +277,7 @@ def _assemble(
         confirmation=confirmation,
         reversals=reversals,
         inbox=Inbox(confirmation, reversals, reads, rails),
-        watch=SettlementWatch(calls, reads, watch_policy),
+        watch=SettlementWatch(calls, reads, WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)),
         expiry=Expiry(checkout, closing, reads),
         book=book,
         deposits=Deposits(writer, reads, book, pricer, clock),
@@ -300,7 +293,16 @@ def _assemble(
         sweeps=sweeps,
         topups=Topups(writer, reads, rails, sweeps.machine, pricer, clock),
         topup_watch=TopupWatch(writer, reads),
-        chain_refunds=chain_refunds,
+        chain_refunds=reversals.refunds.chain,
+    )
+
+
+def _reversals(loaded: Loaded, writer: Writer, reads: Reads, clock: Clock, sweeps: Sweeps) -> Reversals:
+    settings, rails = loaded.settings, loaded.rails
+    chain = ChainRefunds(sweeps.machine, settings.sweeps.refund_cool_off_h)
+    return Reversals(
+        Refunds(writer, reads, rails, clock, settings.refunds, chain),
+        Disputes(writer, reads, rails, clock, settings.disputes),
     )
 
 
@@ -320,6 +322,11 @@ def _sweeps(loaded: Loaded, writer: Writer, reads: Reads) -> Sweeps:
 def _anchors(settings: Settings, writer: Writer, reads: Reads, clock: Clock) -> Anchors:
     file = AnchorFile(Path(settings.service.state_dir) / FILE_NAME, settings.service.database)
     return Anchors(writer, reads, clock, file, settings.proof.anchor_every_seals)
+
+
+def _checkout_policy(settings: Settings) -> CheckoutPolicy:
+    block = settings.checkout
+    return CheckoutPolicy(block.session_ttl_s, block.session_ttl_min_s, block.session_ttl_max_s)
 
 
 def _screening(settings: Settings) -> ScreeningPolicy:
