@@ -55,6 +55,7 @@ from orchestrator.payments.selection import Selection
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
+from orchestrator.reconciliation.desk import Reconciliation
 from orchestrator.routing.catalogue import Catalogue, supports_of
 from orchestrator.routing.control import RuleControl, Watched
 from orchestrator.routing.costs import FeeLine, FeeTables
@@ -276,6 +277,7 @@ def _assemble(
         ),
         confirmation=confirmation,
         reversals=reversals,
+        reconciliation=Reconciliation(writer, reads, rails, clock),
         inbox=Inbox(confirmation, reversals, reads, rails),
         watch=SettlementWatch(calls, reads, WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)),
         expiry=Expiry(checkout, closing, reads),

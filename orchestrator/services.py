@@ -38,6 +38,7 @@ from orchestrator.payments.selection import Selection
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch
+from orchestrator.reconciliation.desk import Reconciliation
 from orchestrator.routing.control import RuleControl
 from orchestrator.routing.desk import RoutingDesk
 from orchestrator.routing.health import HealthBoard
@@ -81,6 +82,7 @@ class Services:
     auto_topups: AutoTopups
     confirmation: Confirmation
     reversals: Reversals
+    reconciliation: Reconciliation
     inbox: Inbox
     watch: SettlementWatch
     expiry: Expiry

@@ -61,6 +61,7 @@ class Played:
     credited: Mapping[str, str]
     seconds_to_credit: float
     state: str
+    payment: str = ""
 
     @property
     def ok(self) -> bool:
@@ -153,7 +154,7 @@ class Shop:
         final = await self._wait(payment, lambda seen: seen["status"] == "credited")
         seconds = time.monotonic() - started
         return Played(
-            buyer, offer["rail"], offer["method"], offer["price"], final["credited"], seconds, final["status"]
+            buyer, offer["rail"], offer["method"], offer["price"], final["credited"], seconds, final["status"], payment
         )
 
     async def _select(self, session: str, offer: str) -> tuple[Mapping[str, Any], str]:

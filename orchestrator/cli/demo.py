@@ -19,6 +19,7 @@ from standardwebhooks import Webhook
 
 from orchestrator.cli.buyers import BUYERS, Buyer, Played, Shop
 from orchestrator.cli.console import Failure, print_table
+from orchestrator.cli.reversing import Reversed, reverse
 from orchestrator.cli.service import Service
 from orchestrator.cli.spenders import Spent, spend
 from orchestrator.database.reads import Reads
@@ -33,6 +34,7 @@ WEBHOOKS_WAIT_S = 10.0
 class DemoReport:
     payments: list[Played]
     spent: Spent
+    reversed: Reversed
     books: BooksReport
     topups: int
     """Journal entries that credit for good: one for each payment."""
@@ -42,13 +44,15 @@ class DemoReport:
 
     @property
     def ok(self) -> bool:
-        credited_once = self.credited_events == len(self.payments) == self.topups
-        return self.books.ok and credited_once and self.spent.right and all(played.ok for played in self.payments)
+        credited_once = self.credited_events == len(self.payments) + self.reversed.topups == self.topups
+        parts = (self.books.ok, credited_once, self.spent.right, self.reversed.ok)
+        return all(parts) and all(played.ok for played in self.payments)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "payments": [played.to_json() for played in self.payments],
             "usage": self.spent.to_json(),
+            "reversals": self.reversed.to_json(),
             "books": {
                 "balanced": self.books.balanced,
                 "rebuilt_equals_materialised": self.books.rebuilt_equals_materialised,
@@ -65,6 +69,7 @@ class DemoReport:
         spent = self.spent
         print(f"\nusage: {spent.events} events of {spent.wallets} wallets charged once, {spent.duplicates} sent again; "
               f"with holds {spent.charged} USD; {'exact to the nano-dollar' if spent.right else 'WRONG'}")  # fmt: skip
+        self.reversed.print()
         books = "balance, and rebuilt equal materialised" if self.books.ok else f"DO NOT BALANCE: {self.books.findings}"
         print(f"books: {self.books.entries} entries, {self.books.postings} postings; they {books}")
         print(f"webhooks delivered to the reseller and verified: {self.webhooks_delivered}")
@@ -135,14 +140,16 @@ async def play(config: Path, keep: Path | None) -> DemoReport:
                     shop_server.secret = await shop.subscribe(url)
                     played = await play_buyers(shop, BUYERS)
                     await _wait_for_events(shop_server, len(played))
-                    topups = await _topups(services.reads)
                     spent = await spend(shop, [shop.customer_of(one.buyer) for one in played if one.ok])
+                    back = await reverse(shop, admin, services.reads, played)
+                    await _wait_for_events(shop_server, len(played) + back.topups)
+                    topups = await _topups(services.reads)
                     books = await check(services.reads)
             finally:
                 stop.set()
                 await working
         seconds = time.monotonic() - started
-        return DemoReport(played, spent, books, topups, len(shop_server.seen), shop_server.credited(), seconds)
+        return DemoReport(played, spent, back, books, topups, len(shop_server.seen), shop_server.credited(), seconds)
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "sweeps": ("sweeps",),
     "events": ("events",),
     "refunds": ("refunds", "disputes"),
+    "reconcile": ("reconcile",),
     "reviews": ("reviews",),
     "deposits": ("deposits",),
 }

@@ -79,6 +79,7 @@ APPEND_ONLY: Final = (
     "ruleset_change",
     "dispute_fact",
     "dispute_allocation",
+    "settlement_line",
 )
 """Tables whose rows the database itself refuses to change or delete."""
 
@@ -729,6 +730,70 @@ class DisputeAllocation(SQLModel, table=True):
     units: int = _big()
     """USD/9: taken where positive, given back where negative."""
     created_us: int = _big()
+
+
+# --- what the rails report ---------------------------------------------------------------------------------------------
+
+
+class SettlementLine(SQLModel, table=True):
+    """One line of what a rail says it holds for us, once for ever. The platform's: a report is over many merchants."""
+
+    __tablename__ = "settlement_line"
+    __table_args__ = _args(Index("settlement_line_time", "rail", "account", "mode", "occurred_us"))
+    rail: str = _text(primary_key=True)
+    account: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    line_id: str = _text(primary_key=True)
+    kind: str = _text()
+    word: str = _text()
+    """The vendor's own."""
+    money_id: str | None = _text(nullable=True)
+    attempt_id: str | None = _text(nullable=True)
+    reference: str | None = _text(nullable=True)
+    asset: str = _text()
+    gross_units: int = _big()
+    """Signed: what came to us is positive."""
+    fee_units: int = _big()
+    net_units: int = _big()
+    occurred_us: int = _big()
+    batch: str = _text()
+    recorded_us: int = _big()
+
+
+class SettlementMatch(SQLModel, table=True):
+    """What a line was found to be about."""
+
+    __tablename__ = "settlement_match"
+    __table_args__ = _args(
+        Index("settlement_match_object", "rail", "account", "mode", "object_id"),
+        Index("settlement_match_open", "rail", "account", "mode", sqlite_where=text("state IN ('waiting', 'open')"),
+              postgresql_where=text("state IN ('waiting', 'open')")),
+    )  # fmt: skip
+    rail: str = _text(primary_key=True)
+    account: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    line_id: str = _text(primary_key=True)
+    kind: str = _text()
+    state: str = _text()
+    """matched | waiting | open | accepted"""
+    broken: str = _text()
+    """missing_here | amount | currency | duplicate | unknown_word; empty where it fits"""
+    object_id: str = _text()
+    """The capture, refund or dispute; empty where none was found."""
+    merchant_id: str = _text()
+    payout: str = _text()
+    """The line of the rail's payout that it is a part of; empty before."""
+    updated_us: int = _big()
+
+
+class SettlementCursor(SQLModel, table=True):
+    __tablename__ = "settlement_cursor"
+    __table_args__ = _args()
+    rail: str = _text(primary_key=True)
+    account: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    cursor: str = _text()
+    read_us: int = _big()
 
 
 # --- the ledger -----------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ WATCH_POLL_S = 0.5
 EXPIRY_POLL_S = 1.0
 REFUNDS_POLL_S = 1.0
 DISPUTE_LISTS_POLL_S = 300.0
+RECONCILIATION_POLL_S = 86_400.0
 HOLDS_POLL_S = 0.5
 CREDIT_EXPIRY_POLL_S = 1.0
 RUNWAY_POLL_S = 600.0
@@ -45,6 +46,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("refunds", REFUNDS_POLL_S, _more(RefundWatch(services.refunds).run_once)),
         PeriodicWorker("disputes", REFUNDS_POLL_S, _more(services.disputes.run_once)),
         PeriodicWorker("dispute_lists", DISPUTE_LISTS_POLL_S, _once(services.disputes.poll)),
+        PeriodicWorker("reconciliation", RECONCILIATION_POLL_S, _once(services.reconciliation.run_once)),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
         PeriodicWorker("topups", TOPUPS_POLL_S, _once(services.topup_watch.run_once)),
         PeriodicWorker("earnings", EARNINGS_POLL_S, _more(services.earnings.run_once)),

@@ -1,0 +1,130 @@
+"""One line of a rail's report against what we have of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from adapters.operations import LineKind
+from orchestrator.database.unit import Entry, Row
+from orchestrator.ledger.chart import Account
+from orchestrator.ledger.journal import credit, debit, entry
+from orchestrator.ledger.recipes import Holding
+from rates.money import Asset, Money
+
+
+class Break(StrEnum):
+    """How report and books can differ."""
+
+    MISSING_HERE = "missing_here"
+    """The rail has it, we do not."""
+    MISSING_THERE = "missing_there"
+    """We have it, and the rail's report should have had it by now."""
+    AMOUNT = "amount"
+    CURRENCY = "currency"
+    DUPLICATE = "duplicate"
+    """A second line for money that has its line."""
+    UNKNOWN_WORD = "unknown_word"
+    """A kind of line that nobody taught us to read."""
+
+
+class State(StrEnum):
+    MATCHED = "matched"
+    WAITING = "waiting"
+    """The other side may still come: a difference of time, no break."""
+    OPEN = "open"
+    """A break that a person looks at."""
+    ACCEPTED = "accepted"
+
+
+SETTLES_US: Final = 7 * 86_400 * 1_000_000
+"""A rail's report has what it took by then: later it is missing there."""
+GRACE_US: Final = 3600 * 1_000_000
+"""How long a line may wait for what it is about: webhooks and polls are faster as a rule."""
+OWN_BOOK: Final = "platform"
+SIGNS: Final = {
+    LineKind.PAYMENT: 1,
+    LineKind.REFUND: -1,
+    LineKind.REFUND_FAILED: 1,
+    LineKind.DISPUTE: -1,
+    LineKind.DISPUTE_REVERSED: 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What we have that a line may be about."""
+
+    merchant_id: str
+    mode: str
+    object_id: str
+    payment_id: str
+    amount: Money
+    """Signed as the line should be: what came to us is positive."""
+    happened: bool
+    """False: it is known here, and not through yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    state: State
+    broken: Break | None = None
+
+
+def judge(line: Row, found: Found | None, *, now_us: int, taken: bool) -> Verdict:
+    """Compare a line with what was found for it. ``taken``: that has another line of this kind already."""
+    kind = LineKind(line["kind"])
+    if kind in {LineKind.FEE, LineKind.PAYOUT}:
+        return Verdict(State.MATCHED)
+    if kind is LineKind.OTHER:
+        return Verdict(State.OPEN, Break.UNKNOWN_WORD)
+    if found is None or not found.happened:
+        young = now_us - (line["recorded_us"] or now_us) < GRACE_US
+        return Verdict(State.WAITING if young else State.OPEN, Break.MISSING_HERE)
+    broken: Break | None = None
+    if str(found.amount.asset) != line["asset"]:
+        broken = Break.CURRENCY
+    elif found.amount.units != line["gross_units"]:
+        broken = Break.AMOUNT
+    elif taken:
+        broken = Break.DUPLICATE
+    return Verdict(State.MATCHED if broken is None else State.OPEN, broken)
+
+
+def fee_entry(line: Row, holding: Holding, payment_id: str | None) -> Entry | None:
+    """Book what the rail kept for itself; None where it kept nothing."""
+    kind, fee = LineKind(line["kind"]), Money(line["fee_units"], Asset.parse(line["asset"]))
+    if kind is LineKind.FEE:  # the line itself is the fee: what left is below zero
+        fee = fee - Money(line["gross_units"], fee.asset)
+    if not fee.units:
+        return None
+    cost = Account.DISPUTE_FEES if kind in {LineKind.DISPUTE, LineKind.DISPUTE_REVERSED} else Account.FEES_RAIL_COST
+    taken = Money(abs(fee.units), fee.asset)
+    sides = (debit(cost, taken), credit(holding.account, taken, holding.subject))
+    if fee.units < 0:
+        sides = (debit(holding.account, taken, holding.subject), credit(cost, taken))
+    return entry("rail_fee", fact_of(line), *sides, payment_id=payment_id)
+
+
+def payout_entry(line: Row, merchant_units: int, holding: Holding) -> Entry:
+    """Book one merchant's part of what the rail paid into the bank."""
+    paid = Money(merchant_units, Asset.parse(line["asset"]))
+    return entry(
+        "rail_payout", fact_of(line), debit(Account.BANK, paid), credit(holding.account, paid, holding.subject)
+    )
+
+
+def fact_of(line: Row) -> str:
+    return f"{line['rail']}/{line['account']}:{line['line_id']}"
+
+
+def cut(open_lines: Sequence[Row], paid_units: int) -> Sequence[Row] | None:
+    """Return the oldest lines whose nets add up to a payout; None where no such cut exists."""
+    total = 0
+    for number, line in enumerate(open_lines, start=1):
+        total += line["net_units"]
+        if total == paid_units:
+            return open_lines[:number]
+    return None

@@ -1,0 +1,140 @@
+"""The rails' own reports against the books: what fits, what waits, and every way in which they can differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from adapters.operations import LineKind, SettlementLine
+from orchestrator.database import tables
+from orchestrator.reconciliation.desk import Reconciliation, _row_of
+from orchestrator.reconciliation.reports import AccountReport, account_report
+from rates.money import Asset, Money
+from tests.integration.reversals.scene import Scene, reversing
+from tests.support.world import MERCHANT
+
+EUR = Asset("EUR", 2)
+
+
+async def reconciled(scene: Scene, rail: str = "stripe") -> AccountReport:
+    return await scene.services.reconciliation.run(rail, "main")
+
+
+def line_of(scene_money: str, units: int, **more: object) -> SettlementLine:
+    line = SettlementLine(
+        line_id="txn_made_up", kind=LineKind.PAYMENT, word="charge", money_id=scene_money, attempt_id=None,
+        reference=None, gross=Money(units, EUR), fee=Money(0, EUR), net=Money(units, EUR), occurred_at=datetime.now(UTC),
+    )  # fmt: skip
+    return replace(line, **more)  # type: ignore[arg-type]  # a test names the fields
+
+
+async def report_after(scene: Scene, lines: Sequence[SettlementLine]) -> AccountReport:
+    desk: Reconciliation = scene.services.reconciliation
+    for line in lines:
+        await desk._take(_row_of(line, "stripe", "main", "test"))
+    return await desk.report("stripe", "main")
+
+
+async def test_payments_refunds_and_disputes_of_both_rails_fit_their_reports_and_fees_are_booked(
+    migrated_database_url: str, tmp_path: Path
+) -> None:
+    async with reversing(migrated_database_url, tmp_path) as scene:
+        card, pix = await scene.paid("DE", "20.00"), await scene.paid("BR", "30.00")
+        lost = await scene.paid("DE", "40.00")
+        await scene.until_refund(await scene.refund(card, "5.00"), "succeeded")
+        await scene.until_refund(await scene.refund(pix, "10.00"), "succeeded")
+        dispute = await scene.dispute(lost)
+        await scene.services.disputes.accept(dispute)
+        await scene.until_dispute(dispute, lambda row: row["clawed_units"] > 0)
+        for rail, currency in (("stripe", "EUR/2"), ("adyen", "BRL/2")):
+            report = await reconciled(scene, rail)
+            assert report.ok, report.to_json()
+            assert report.waiting == 0
+            (standing,) = (one for one in report.standings if one.asset == currency)
+            assert standing.books == standing.rail != 0
+            again = await reconciled(scene, rail)
+            assert replace(again, read_at_us=report.read_at_us) == report
+        assert await scene.balance("fees:rail_cost", "", "EUR/2") > 0
+        assert await scene.balance("dispute:fees", "", "EUR/2") == 1500
+        await scene.assert_sound()
+
+
+async def test_what_the_report_does_not_have_yet_explains_the_difference(sqlite_url: str, tmp_path: Path) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        await scene.paid("DE", "20.00")
+        await reconciled(scene)
+        second = await scene.paid("DE", "30.00")
+        report = await scene.services.reconciliation.report("stripe", "main")
+        (standing,) = report.standings
+        assert standing.not_reported == second.capture["units"]
+        assert report.ok
+
+
+async def test_a_line_that_came_before_its_payment_waits_and_fits_later(sqlite_url: str, tmp_path: Path) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        scene.here.switched_off |= {"inbox", "watch"}
+        session = await scene.here.session("DE", "20.00", reference="slow")
+        chosen = await scene.here.select(session)
+        await scene.here.pay_at_rail(chosen, {"card": "4242424242424242"})
+        report = await reconciled(scene)
+        assert (report.lines, report.waiting, report.breaks) == (1, 1, [])
+        assert report.ok  # a difference of time is none of money
+        scene.here.switched_off.clear()
+        await scene.here.until(session, "credited")
+        report = await reconciled(scene)
+        assert (report.matched, report.waiting) == (1, 0)
+        assert report.ok
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"gross": Money(1, EUR), "net": Money(1, EUR)}, "amount"),
+        ({"gross": Money(100, Asset("GBP", 2)), "fee": Money(0, Asset("GBP", 2)), "net": Money(100, Asset("GBP", 2))}, "currency"),
+        ({}, "duplicate"),
+        ({"kind": LineKind.OTHER, "word": "mystery"}, "unknown_word"),
+    ],
+    ids=["amount", "currency", "duplicate", "unknown word"],
+)  # fmt: skip
+async def test_every_way_to_differ_is_found_and_named(
+    sqlite_url: str, tmp_path: Path, change: dict[str, object], named: str
+) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        await reconciled(scene)
+        report = await report_after(scene, [line_of(paid.money_id, paid.capture["units"], **change)])
+        assert [one["type"] for one in report.breaks] == [named]
+        assert not report.ok
+        (review,) = await scene.rows(tables.Review, reason="reconciliation_break")
+        assert review["merchant_id"] in {MERCHANT, "platform"}
+        again = await reconciled(scene)
+        assert [one["type"] for one in again.breaks] == [named]
+        assert len(await scene.rows(tables.Review, reason="reconciliation_break")) == 1
+        await scene.assert_sound()
+
+
+async def test_money_that_the_rail_never_reports_is_missing_there(sqlite_url: str, tmp_path: Path) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        async with scene.services.reads.snapshot() as view:
+            report = await account_report(view, "stripe", "main", "test", paid.capture["captured_us"] + 1)
+        assert [(one["type"], one["object"]) for one in report.breaks] == [("missing_there", paid.capture["id"])]
+
+
+async def test_a_payout_of_the_rail_moves_each_merchant_s_part_into_the_bank(sqlite_url: str, tmp_path: Path) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        await scene.paid("DE", "20.00")
+        await scene.paid("DE", "30.00")
+        held = (await reconciled(scene)).standings[0].rail
+        payout = line_of("", -held, line_id="txn_po", kind=LineKind.PAYOUT, money_id=None, reference="po_1")
+        report = await report_after(scene, [payout, payout])
+        assert report.ok, report.to_json()
+        assert await scene.balance("bank", "", "EUR/2") == held
+        assert await scene.balance("clearing", "stripe/main", "EUR/2") == 0
+        await scene.assert_sound()
+        other = line_of("", -7, line_id="txn_po2", kind=LineKind.PAYOUT, money_id=None, reference="po_2")
+        assert [one["type"] for one in (await report_after(scene, [other])).breaks] == ["amount"]
