@@ -6,14 +6,16 @@ connection) run the same one. It locks in one order, lets every unit decide, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import orjson
 
 from orchestrator.database.journal_rows import book_entries, write_events
+from orchestrator.database.memory import Book, Memory
 from orchestrator.database.pending import Pending
-from orchestrator.database.schema import APPEND_ONLY, COLUMNS, KEY_OF, LOCK_ORDER
+from orchestrator.database.reading import Reading, Wanted, all_locks
+from orchestrator.database.schema import APPEND_ONLY, COLUMNS, KEY_OF, PRIMARY_KEYS, SUBJECT_OF
 from orchestrator.database.statements import Insert, Select, Statement, Update
 from orchestrator.database.unit import (
     Applied,
@@ -22,7 +24,6 @@ from orchestrator.database.unit import (
     Entry,
     EntryRefused,
     Key,
-    Lock,
     NotLocked,
     NotOwner,
     OutgoingEvent,
@@ -44,22 +45,24 @@ Result: TypeAlias = Applied | Exception
 Steps: TypeAlias = Generator[Statement, list[Row], list[Result]]
 
 
-def run(units: Sequence[Unit], now_us: int, claims: Sequence[Claim | None] = ()) -> Steps:
+def run(units: Sequence[Unit], now_us: int, claims: Sequence[Claim | None] = (), memory: Memory | None = None) -> Steps:
     """Yield the statements of one transaction; return one result per unit, in order.
 
     ``claims`` (one per unit, or none at all): a unit whose claim is over by now is not executed; its result is NotOwner.
+    ``memory``: what the writer's flushes before this one left.
     """
-    flush = _Flush(now_us)
+    flush = _Flush(now_us, memory or Memory())
     lost = yield from _lost(claims)
     absent = {number for number, claim in enumerate(claims) if claim in lost} if lost else set()
-    yield from flush.lock(_all_locks([unit for number, unit in enumerate(units) if number not in absent]))
+    yield from flush.reading.lock(all_locks([unit for number, unit in enumerate(units) if number not in absent]))
     results = [
         NotOwner(f"group {claims[number]}") if number in absent else flush.execute(unit)
         for number, unit in enumerate(units)
     ]
-    yield from flush.lock(flush.unlocked_accounts())
-    yield from flush.lock(flush.shards())
+    yield from flush.reading.lock(flush.unlocked_accounts())
+    yield from flush.reading.lock(flush.shards())
     yield from flush.statements()
+    flush.reading.remember(flush.pending.written(SUBJECT_OF))
     return results
 
 
@@ -68,23 +71,9 @@ def _lost(claims: Sequence[Claim | None]) -> Generator[Statement, list[Row], set
     wanted = {claim for claim in claims if claim is not None}
     if not wanted:
         return set()
-    rows = yield Select("writer_lease", ("group_id",), sorted({(claim.group,) for claim in wanted}), share=True)
+    rows = yield Select("writer_lease", ("group_id",), sorted({(claim.group,) for claim in wanted}), hold="share")
     epochs = {row["group_id"]: row["epoch"] for row in rows}
     return {claim for claim in wanted if epochs.get(claim.group) != claim.epoch}
-
-
-def _all_locks(units: Sequence[Unit]) -> set[Lock]:
-    locks = {lock for unit in units for lock in _settled(unit.locks)}
-    locks.update(row_lock("unit_key", unit.merchant_id, unit.mode, unit.key) for unit in units if unit.key is not None)
-    # The gate of a book, before any of its accounts: some are locked before the decisions and some after them, so that
-    # no order of accounts alone could keep two processes from waiting for each other.
-    locks.update(row_lock("shard", *book) for book in {(unit.merchant_id, unit.mode) for unit in units})
-    return locks
-
-
-def _settled(locks: Sequence[Lock] | Callable[[], Sequence[Lock]]) -> Sequence[Lock]:
-    assert not callable(locks), "the writer settles them when it takes a unit"
-    return locks
 
 
 class _Checked(NamedTuple):
@@ -92,23 +81,19 @@ class _Checked(NamedTuple):
 
     inserts: Sequence[tuple[str, Key, Row]]
     balances: dict[Key, int]
+    behind_gate: bool
+    """Whether it changes rows behind the gate, beside accounts."""
 
 
 class _Flush:
-    def __init__(self, now_us: int) -> None:
+    def __init__(self, now_us: int, memory: Memory) -> None:
         self.view = View(now_us, new_id("flu"))
         self.pending = Pending(self.view)
         self.entries: list[tuple[Unit, Entry]] = []
         self.events: list[tuple[Unit, OutgoingEvent]] = []
-
-    def lock(self, locks: set[Lock]) -> Generator[Statement, list[Row], None]:
-        by_query: dict[tuple[str, tuple[str, ...]], list[Key]] = {}
-        for table, columns, values in locks:
-            by_query.setdefault((table, columns), []).append(values)
-        for (table, columns), asked in sorted(by_query.items(), key=lambda item: (LOCK_ORDER[item[0][0]], item[0][1])):
-            asked.sort()
-            rows = yield Select(table, columns, asked)
-            self.view.loaded(table, columns, asked, rows)
+        self.reading = Reading(self.view, memory)
+        self.changed: set[Book] = set()
+        """Books of which rows behind the gate changed."""
 
     def execute(self, unit: Unit) -> Result:
         """Let one unit decide; merge what it wants, or nothing of it."""
@@ -137,25 +122,39 @@ class _Flush:
 
     def _check(self, unit: Unit, changes: Changes) -> _Checked:
         """Refuse what cannot be written, before anything of the unit is."""
-        known = self.view.known
+        view, behind_gate = self.view, False
         inserts: list[tuple[str, Key, Row]] = []
         fresh: set[tuple[str, Key]] = set()
         for table, row in changes.inserts:
-            if row.keys() != _NAMES[table]:
+            if tuple(row) != COLUMNS[table] and row.keys() != _NAMES[table]:
                 raise RowMissing(f"{table}: columns {sorted(_NAMES[table] ^ row.keys())}")
             key = KEY_OF[table](row)
-            if (table, key) in fresh or known(table, key):
+            if (table, key) in fresh or view.known(table, key):
                 raise RowExists(f"{table}{key}")
+            if table in SUBJECT_OF:
+                behind_gate = True
+                self._check_book(unit, table, row)
             fresh.add((table, key))
             inserts.append((table, key, row))
         for table, key, columns in changes.updates:
             if table in APPEND_ONLY:
                 raise RowExists(f"{table} is append-only")
-            if not known(table, key) and (table, key) not in fresh:
+            there = view.find(table, key)
+            if there is None and (table, key) not in fresh:
                 raise RowMissing(f"{table}{key} is not locked or not there")
             if not columns.keys() <= _NAMES[table]:
                 raise RowMissing(f"{table} has no column {sorted(columns.keys() - _NAMES[table])}")
-        return _Checked(inserts, self._check_entries(unit, changes.entries))
+            if table in SUBJECT_OF:
+                behind_gate = True
+                if there is not None:
+                    self._check_book(unit, table, there)
+        return _Checked(inserts, self._check_entries(unit, changes.entries), behind_gate)
+
+    @staticmethod
+    def _check_book(unit: Unit, table: str, row: Row) -> None:
+        """Refuse to write behind a gate that the unit does not hold."""
+        if row["merchant_id"] != unit.merchant_id or row["mode"] != unit.mode:
+            raise NotLocked(f"{table} of {row['merchant_id']} {row['mode']} is behind another book's gate")
 
     def _check_entries(self, unit: Unit, entries: Sequence[Entry]) -> dict[Key, int]:
         """Refuse what the books cannot take; return the new balances of the accounts that this unit locked."""
@@ -167,9 +166,9 @@ class _Flush:
                 sums[asset] = sums.get(asset, 0) + units
                 account = (unit.merchant_id, unit.mode, code, subject, asset)
                 before = balances.get(account)
-                if before is None and view.is_locked("account", account):
+                if before is None:
                     row = view.find("account", account)
-                    before = row["balance"] if row else 0
+                    before = row["balance"] if row is not None else 0 if view.is_locked("account", account) else None
                 if before is not None:
                     balances[account] = before + units
                 elif code.startswith("wallet:"):
@@ -198,22 +197,29 @@ class _Flush:
             self.entries.append((unit, entry))
         for event in changes.events:
             self.events.append((unit, event))
+        if checked.behind_gate or changes.entries:
+            self.changed.add((unit.merchant_id, unit.mode))
 
-    def unlocked_accounts(self) -> set[Lock]:
+    def unlocked_accounts(self) -> Wanted:
         """Accounts that no decision needed to see (clearing, fees): locked after the decisions, in order."""
         keys = {
             (unit.merchant_id, unit.mode, code, subject, asset)
             for unit, entry in self.entries
             for code, subject, asset, _ in entry.lines
         }
-        return {row_lock("account", *key) for key in keys if not self.view.is_locked("account", key)}
+        is_locked = self.view.is_locked
+        wanted = {row_lock("account", *key): (key[0], key[1]) for key in keys if not is_locked("account", key)}
+        return {("account", PRIMARY_KEYS["account"]): wanted} if wanted else {}
 
-    def shards(self) -> set[Lock]:
-        touched = {(unit.merchant_id, unit.mode) for unit, _ in self.entries}
-        touched |= {(event.merchant_id or unit.merchant_id, unit.mode) for unit, event in self.events}
-        return {row_lock("shard", *key) for key in touched if not self.view.is_locked("shard", key)}
+    def shards(self) -> Wanted:
+        """The heads of books that events go to, though no unit is theirs."""
+        books = {(event.merchant_id or unit.merchant_id, unit.mode) for unit, event in self.events}
+        wanted = {row_lock("shard", *book): book for book in books if not self.view.is_locked("shard", book)}
+        return {("shard", PRIMARY_KEYS["shard"]): wanted} if wanted else {}
 
     def statements(self) -> Generator[Statement, list[Row], None]:
         book_entries(self.pending, self.view, self.entries)
         write_events(self.pending, self.view, self.events)
+        for book in self.changed:
+            self.pending.stamp(book)
         yield from self.pending.statements()

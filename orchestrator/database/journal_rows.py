@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
+from orchestrator.database.memory import Book
 from orchestrator.database.pending import Pending
 from orchestrator.database.seal import SealedEntry, seal_hash
 from orchestrator.database.unit import Entry, Key, Line, OutgoingEvent, Row, Unit, View
 from orchestrator.ids import new_id
 
-Book = tuple[str, str]
-"""Merchant and mode."""
+LINES_MAX: Final = 1000
+"""Of a merged entry: an export has an entry in one line."""
 
 
 def merged(entries: Sequence[tuple[Unit, Entry]], flush_id: str) -> Iterator[tuple[str, str, Entry]]:
     """Yield merchant, mode and entry; those to be merged become one, in the place of the first of them.
 
-    What cancels out leaves no line, and an entry without lines is none.
+    One takes in ``LINES_MAX`` lines, then another begins. What cancels out leaves no line, and an entry without lines is none.
     """
     groups: dict[Key, dict[tuple[str, str, str], int]] = {}
     places: list[tuple[Unit, Entry, dict[tuple[str, str, str], int] | None]] = []
@@ -27,7 +28,7 @@ def merged(entries: Sequence[tuple[Unit, Entry]], flush_id: str) -> Iterator[tup
             continue
         group = (unit.merchant_id, unit.mode, entry.kind, entry.payment_id, entry.merge)
         sums = groups.get(group)
-        if sums is None:
+        if sums is None or len(sums) >= LINES_MAX:
             sums = groups[group] = {}
             places.append((unit, entry, sums))
         for code, subject, asset, units in entry.lines:
@@ -57,7 +58,7 @@ def book_entries(pending: Pending, view: View, entries: Sequence[tuple[Unit, Ent
             account = (merchant_id, mode, code, subject, asset)
             balance = running.get(account)
             if balance is None:
-                balance = _opening(view, account)
+                balance = pending.opening(account)
             running[account] = balance = balance + units
             posting = {
                 "merchant_id": merchant_id, "mode": mode, "sequence": number, "line": position, "code": code,
@@ -71,11 +72,6 @@ def book_entries(pending: Pending, view: View, entries: Sequence[tuple[Unit, Ent
         pending.balance(account, balance)
     for book, written in sealed.items():
         _seal(pending, view, book, written)
-
-
-def _opening(view: View, account: Key) -> int:
-    row: Any = view.find("account", account)
-    return int(row.get("opening", row["balance"])) if row else 0
 
 
 def _seal(pending: Pending, view: View, book: Book, entries: Sequence[SealedEntry]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.database.flush import Result, Steps
-from orchestrator.database.postgres_sql import Shape, Write, arrays_of, select_sql, shape, write_sql
+from orchestrator.database.postgres_sql import Prepared, Shape, Write, prepared, select, write_sql
 from orchestrator.database.schema import COLUMNS, ROW_OF
 from orchestrator.database.statements import Insert, Select
 from orchestrator.database.unit import Row
@@ -129,13 +129,13 @@ class _Memory:
         self.growth = _Growth(known)
         self._seen: Counter[tuple[Shape, ...]] = Counter()
 
-    def usual(self, writes: Sequence[Write]) -> bool:
+    def usual(self, writes: Sequence[Prepared]) -> bool:
         """Say whether these writes came together often enough for a statement of their own to be worth planning."""
         if len(writes) < 2:
             return False
         if len(self._seen) > SHAPES_MAX:
             self._seen.clear()
-        shapes = tuple(shape(write) for write in writes)
+        shapes = tuple(write.shape for write in writes)
         self._seen[shapes] += 1
         return self._seen[shapes] > USUAL_AFTER
 
@@ -198,28 +198,26 @@ async def _drive(connection: asyncpg.Connection[Any], steps: Steps, memory: _Mem
             continue
         await _write(connection, writes, memory)
         writes = []
-        arrays = [[key[position] for key in statement.values] for position in range(len(statement.columns))]
-        found = await connection.fetch(select_sql(statement.table, statement.columns, share=statement.share), *arrays)
+        sql, parameters = select(statement)
+        found = await connection.fetch(sql, *parameters)
         answer = [dict(record) for record in found]
 
 
 async def _write(connection: asyncpg.Connection[Any], writes: Sequence[Write], memory: _Memory) -> None:
     """Write in the order given: long inserts by COPY, the rest one by one, or all at once where that is usual."""
-    short: list[Write] = []
+    short: list[Prepared] = []
     for write in writes:
-        if not isinstance(write, Insert):
-            short.append(write)
-            continue
-        memory.growth.inserted(write.table, len(write.rows))
-        if len(write.rows) < COPY_ROWS_MIN:
-            short.append(write)
-            continue
-        await connection.copy_records_to_table(
-            write.table,
-            records=map(ROW_OF[write.table], write.rows),
-            columns=COLUMNS[write.table],
-            timeout=STATEMENT_TIMEOUT_S,
-        )
+        if isinstance(write, Insert):
+            memory.growth.inserted(write.table, len(write.rows))
+            if len(write.rows) >= COPY_ROWS_MIN:
+                await connection.copy_records_to_table(
+                    write.table,
+                    records=map(ROW_OF[write.table], write.rows),
+                    columns=COLUMNS[write.table],
+                    timeout=STATEMENT_TIMEOUT_S,
+                )
+                continue
+        short.append(prepared(write))
     for portion in [short] if memory.usual(short) else [[write] for write in short]:
-        sql = write_sql(tuple(shape(write) for write in portion))
-        await connection.execute(sql, *[array for write in portion for array in arrays_of(write)])
+        sql = write_sql(tuple(write.shape for write in portion))
+        await connection.execute(sql, *[value for write in portion for value in write.parameters])

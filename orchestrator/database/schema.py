@@ -67,18 +67,30 @@ DEFAULTS: Final[dict[str, dict[str, str | int | None]]] = {
 }
 """What a new row holds where its maker names nothing."""
 
+APPEND_ONLY: Final = _tables.APPEND_ONLY
+
+SUBJECT_OF: Final = {"wallet": "id", "lot": "wallet_id", "account": "subject", "usage_rollup": "wallet_id"}
+"""The tables behind a book's gate, its row in ``shard``: who changes a row of theirs holds the gate, so that the rows need no lock
+of their own and may be remembered. By the column that says whose the row is: a wallet's, or ("") the merchant's own."""
+
 _LOCKED_FIRST: Final = (
     "idempotency", "money_claim", "chain_cursor", "chain_header", "deposit", "checkout_session", "payment", "attempt",
-    "capture", "usage_producer", "usage_event", "customer", "wallet", "deposit_address", "hold", "lot", "shard", "account",
+    "capture", "usage_producer", "customer", "deposit_address", "hold",
 )  # fmt: skip
-"""Claim, payment, refund or dispute, wallet, lots, the book (shard), its accounts: one order for everybody, so that no two
-flushes deadlock. A book stands before its accounts because more of them are locked once the decisions are known."""
+_GATED: Final = ("shard", *SUBJECT_OF)
+_READ_LAST: Final = tuple(name for name in APPEND_ONLY if name not in _LOCKED_FIRST)
+"""Nobody locks a row that never changes; read behind the gate, one that another process has just written is seen."""
 
 LOCK_ORDER: Final[dict[str, int]] = {
     name: position
     for position, name in enumerate(
-        [*_LOCKED_FIRST, *sorted(name for name in METADATA.tables if name not in _LOCKED_FIRST)]
+        [
+            *_LOCKED_FIRST,
+            *sorted(METADATA.tables.keys() - {*_LOCKED_FIRST, *_GATED, *_READ_LAST}),
+            *_GATED,
+            *_READ_LAST,
+        ]
     )
 }
-
-APPEND_ONLY: Final = _tables.APPEND_ONLY
+"""Claim, payment, refund or dispute, the book, its wallets, lots and accounts: one order for everybody, so that no two flushes
+deadlock."""

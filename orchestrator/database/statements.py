@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from orchestrator.database.unit import Key, Row
+
+Hold: TypeAlias = Literal["update", "share", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +18,9 @@ class Select:
     table: str
     columns: tuple[str, ...]
     values: Sequence[Key]
-    share: bool = False
-    """Keep others from changing the rows; several may hold them so."""
+    hold: Hold = "update"
+    """What others may not do with the rows until the commit: lock or change them; or only change them (``share``; several may
+    hold them so). ``none``: another row that is held keeps them from it."""
 
 
 @dataclass(frozen=True, slots=True)

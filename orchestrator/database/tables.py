@@ -822,6 +822,8 @@ class Shard(SQLModel, table=True):
     seal_number: int = _big(server_default="0")
     seal_hash: str = _text(server_default="")
     """Head of the hash chain over the entries; see ``seal``."""
+    flush_id: str = _text(server_default="")
+    """The flush that wrote last behind this gate; see ``memory``."""
 
 
 class Seal(SQLModel, table=True):
@@ -854,7 +856,8 @@ class WriterLease(SQLModel, table=True):
 class Account(SQLModel, table=True):
     """A materialised balance, debit positive. ``code`` is of the chart, ``subject`` whose (wallet, rail/account)."""
 
-    __table_args__ = _args()
+    # The rest of the key too: a look-up by the whole key finds one row in this index as well, whichever the planner takes.
+    __table_args__ = _args(Index("account_subject", "merchant_id", "mode", "subject", "code", "asset"))
     merchant_id: str = _text(primary_key=True)
     mode: str = _text(primary_key=True)
     code: str = _text(primary_key=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -50,6 +51,11 @@ def account_lock(merchant_id: str, mode: str, code: str, subject: str, asset: st
     return row_lock("account", merchant_id, mode, code, subject, asset)
 
 
+def accounts_lock(merchant_id: str, mode: str, subject: str) -> Lock:
+    """Lock every account of a subject, those too that are not there yet."""
+    return Lock("account", ("merchant_id", "mode", "subject"), (merchant_id, mode, subject))
+
+
 class Claim(NamedTuple):
     """A process's belief that it owns a group of merchants; checked inside the flush. See ``ownership``."""
 
@@ -78,8 +84,8 @@ class Entry(NamedTuple):
     lines: tuple[Line, ...]
     payment_id: str | None = None
     merge: str | None = None
-    """Such as a wallet's id: the entries of one flush with the same book, kind, payment and ``merge`` become one entry,
-    lines summed per account, whose fact is ``View.flush_id``: a thousand charges of one wallet are one entry."""
+    """The entries of one flush with the same book, kind, payment and ``merge`` become one entry, lines summed per account,
+    whose fact is ``View.flush_id``: a thousand charges of a hundred wallets are one entry with a line for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,7 @@ class View:
     def one(self, table: str, *key: Any) -> Row | None:
         """Return one locked row (do not change it) or None. Raises NotLocked."""
         found = self._rows[table].get(key)
-        if found is None and key not in self._keys[table]:
+        if found is None and not self._is_known_absent(table, key):
             raise NotLocked(f"{table}{key}")
         return found
 
@@ -190,7 +196,7 @@ class View:
             for row in rows:
                 known.setdefault(key_of(row), row)
             return
-        groups = self._groups[table].setdefault(columns, _Groups(columns))
+        groups = self._groups[table].setdefault(columns, _Groups(table, columns))
         for values in asked:
             groups.keys_by_values.setdefault(values, {})
         for row in rows:
@@ -207,25 +213,37 @@ class View:
         return self._rows[table].get(key)
 
     def is_locked(self, table: str, key: Key) -> bool:
-        return key in self._rows[table] or key in self._keys[table]
+        return key in self._rows[table] or self._is_known_absent(table, key)
 
-    def put(self, table: str, key: Key, row: Row) -> None:
-        """Show a row as it is now: a row may have left one group and entered another."""
+    def _is_known_absent(self, table: str, key: Key) -> bool:
+        """Say of a key without a row whether it was locked: by itself, or with a whole group of keys."""
+        return key in self._keys[table] or any(groups.has_key(key) for groups in self._groups[table].values())
+
+    def put(self, table: str, key: Key, row: Row, changed: AbstractSet[str] | None = None) -> None:
+        """Show a row as it is now (``changed``: in these columns): it may have left one group and entered another."""
         rows = self._rows[table]
         before = rows.get(key)
         rows[key] = row
-        for groups in self._groups[table].values():
-            groups.move(key, before, row)
+        for columns, groups in self._groups[table].items():
+            if changed is None or not changed.isdisjoint(columns):
+                groups.move(key, before, row)
 
 
 class _Groups:
     """Locked rows by the values of some columns."""
 
-    __slots__ = ("keys_by_values", "values_of")
+    __slots__ = ("_places", "keys_by_values", "values_of")
 
-    def __init__(self, columns: tuple[str, ...]) -> None:
+    def __init__(self, table: str, columns: tuple[str, ...]) -> None:
         self.values_of = reader(columns)
         self.keys_by_values: dict[Key, dict[Key, None]] = {}
+        names = PRIMARY_KEYS[table]
+        self._places = [names.index(name) for name in columns] if set(columns) <= set(names) else None
+        """Where the columns stand in the primary key, if they all do."""
+
+    def has_key(self, key: Key) -> bool:
+        """Say whether a row of this key would be of a locked group: where the key alone can tell."""
+        return self._places is not None and tuple(key[place] for place in self._places) in self.keys_by_values
 
     def move(self, key: Key, before: Row | None, row: Row) -> None:
         now = self.values_of(row)

@@ -21,6 +21,7 @@ from prometheus_client import Histogram
 from orchestrator.clock import Clock
 from orchestrator.database import flush
 from orchestrator.database.flush import Result, Steps
+from orchestrator.database.memory import Memory
 from orchestrator.database.ownership import Ownership
 from orchestrator.database.postgres_backend import CommitUnclear, PostgresBackend
 from orchestrator.database.sqlite_backend import SqliteBackend
@@ -83,6 +84,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._memory = Memory()
         self.after_commit: list[Callable[[], None]] = []
         """Called after every flush that wrote something: workers wake up by it."""
 
@@ -97,6 +99,10 @@ class Writer:
         if self._task is not None:
             await self._task
         await self._backend.close()
+
+    def forget(self) -> None:
+        """Read every row anew: for whoever knows that rows were changed beside the writers."""
+        self._memory.forget()
 
     async def submit(self, unit: Unit) -> Applied:
         """Execute one unit; return after its commit. Raises what ``decide`` raised, or Busy when the queue is full.
@@ -162,7 +168,7 @@ class Writer:
 
     def _steps(self, batch: Sequence[_Waiting]) -> Steps:
         claims = [] if self._ownership is None else [waiting.claim for waiting in batch]
-        return flush.run([waiting.unit for waiting in batch], self._clock.now_us(), claims)
+        return flush.run([waiting.unit for waiting in batch], self._clock.now_us(), claims, self._memory)
 
     async def _single(self, waiting: _Waiting, *, unclear: bool = False) -> Result:
         """Run one unit in a transaction of its own; again where another process was in the way.

@@ -90,9 +90,7 @@ async def _entries(reads: Snapshot, report: Report) -> None:
     times = func.count()
     twice = (
         select(*names, times.label("times"))
-        .where(
-            journal.c.fact.not_like("flu\\_%", escape="\\")
-        )  # a flush's: the merged entries of its wallets, one each
+        .where(journal.c.fact.not_like("flu\\_%", escape="\\"))  # a flush's: merged entries
         .group_by(*names)
         .having(times > 1)
         .limit(FINDINGS_MAX)

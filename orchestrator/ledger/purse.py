@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from orchestrator.database.unit import Changes, Lock, Row, View, account_lock, row_lock
+from orchestrator.database.unit import Changes, Lock, Row, View, accounts_lock, row_lock
 from orchestrator.errors import NotFound
 from orchestrator.ledger.alerts import tell_negative, watch_threshold
 from orchestrator.ledger.chart import Account
@@ -30,14 +30,6 @@ from rates.money import UNITS_MAX, WALLET_USD
 _USD: Final = str(WALLET_USD)
 OPEN_LOTS: Final = ("merchant_id", "wallet_id", "open")
 """The columns by which ``purse_locks`` locks a wallet's open lots; the last value is 1."""
-_ACCOUNTS: Final = (
-    Account.WALLET_PAID,
-    Account.WALLET_PROMO,
-    Account.WALLET_PROVISIONAL,
-    Account.WALLET_HELD_PAID,
-    Account.WALLET_HELD_PROMO,
-    Account.WALLET_DEBT,
-)
 _HELD_KINDS: Final = frozenset({"paid", *PROMO_KINDS})
 """Provisional credit is never set aside: it may vanish with its block. A hold counts it as uncovered."""
 
@@ -89,7 +81,7 @@ def _locks(merchant_id: str, mode: str, wallet_id: str) -> tuple[Lock, ...]:
     return (
         row_lock("wallet", merchant_id, wallet_id),
         Lock("lot", OPEN_LOTS, (merchant_id, wallet_id, 1)),
-        *(account_lock(merchant_id, mode, account.value, wallet_id, _USD) for account in _ACCOUNTS),
+        accounts_lock(merchant_id, mode, wallet_id),
     )
 
 
@@ -308,12 +300,12 @@ class Purse:
     def write(self, changes: Changes, *, kind: str, fact: str, merge: bool = False) -> None:
         """Write lots, the wallet's row, one entry and the events wallet.debited_low and wallet.negative. Once.
 
-        ``merge``: the entry is summed up with the others of this kind and wallet in the flush; its fact is the flush's.
+        ``merge``: the entry is summed up with the others of this kind in the book's flush; its fact is the flush's.
         """
         wallet, spent = self.wallet, self._spent
         merchant_id, wallet_id = wallet["merchant_id"], wallet["id"]
         write_lots(changes, merchant_id, self._lots)
-        entry = spent.entry(kind, fact, wallet_id, wallet_id if merge else None)
+        entry = spent.entry(kind, fact, wallet_id, kind if merge else None)
         if entry is not None:
             changes.post(entry)
         columns: dict[str, Any] = {}

@@ -105,6 +105,7 @@ async def repair(writer: Writer, found: Rebuild) -> list[Difference]:
     changed then. The caller sees to it that no service runs.
     """
     done: list[Difference] = []
+    writer.forget()  # a balance that somebody changed beside it
     for book in sorted({(one.merchant_id, one.mode) for one in found.differences}):
         wrong = [one for one in found.differences if (one.merchant_id, one.mode) == book]
         await writer.submit(_repair_of(book, wrong, found.heads.get(book, 0)))

@@ -80,7 +80,7 @@ def test_tables_are_locked_in_one_order_whatever_order_a_unit_names_them_in() ->
     unit = Unit("m1", "test", "k", locks, lambda _view, _changes: {})
     _, said = _run([unit], [])
     tables = [one.table for one in said if isinstance(one, Select)]
-    assert tables == ["money_claim", "payment", "wallet", "shard", "unit_key"]
+    assert tables == ["money_claim", "payment", "shard", "wallet", "unit_key"]
     assert tables == sorted(tables, key=LOCK_ORDER.__getitem__)
 
 
