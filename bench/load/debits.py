@@ -78,6 +78,7 @@ async def main(order: dict[str, Any]) -> dict[str, float]:
         spare_the_collector()
         until = time.perf_counter() + WARM_SECONDS
         await load.run(order["callers"], lambda: time.perf_counter() < until)
+        warm = load.done
         until, debits = time.perf_counter() + order.get("seconds", 1e9), order.get("debits", 10**9)
         cpu, began = time.process_time(), time.perf_counter()
         await load.run(order["callers"], lambda: time.perf_counter() < until and load.done < debits)
@@ -88,6 +89,7 @@ async def main(order: dict[str, Any]) -> dict[str, float]:
     return {
         "rate": load.done / wall,
         "debits": load.done,
+        "stored": load.done + warm,
         "cpu_us": cpu / load.done * 1e6,
         "mean_ms": statistics.fmean(load.seconds) * 1e3,
         "p99_ms": statistics.quantiles(load.seconds, n=100)[98] * 1e3,
