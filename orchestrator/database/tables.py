@@ -80,6 +80,7 @@ APPEND_ONLY: Final = (
     "dispute_fact",
     "dispute_allocation",
     "settlement_line",
+    "paper",
 )
 """Tables whose rows the database itself refuses to change or delete."""
 
@@ -730,6 +731,29 @@ class DisputeAllocation(SQLModel, table=True):
     units: int = _big()
     """USD/9: taken where positive, given back where negative."""
     created_us: int = _big()
+
+
+class Paper(SQLModel, table=True):
+    """A receipt or an invoice as it was issued: numbers are gapless per merchant and mode, what they say never changes."""
+
+    __table_args__ = _args(UniqueConstraint("merchant_id", "mode", "kind", "subject"))
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    kind: str = _text()
+    """receipt | invoice"""
+    subject: str = _text()
+    """The payment; the wallet and its month."""
+    body: str = _text()
+    created_us: int = _big()
+
+
+class PaperCounter(SQLModel, table=True):
+    __tablename__ = "paper_counter"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    mode: str = _text(primary_key=True)
+    next_number: int = _big()
 
 
 # --- what the rails report ---------------------------------------------------------------------------------------------

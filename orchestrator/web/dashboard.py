@@ -14,11 +14,11 @@ from sqlalchemy import select
 
 from orchestrator.clock import from_us
 from orchestrator.database.tables import ChainCursor, table_of
+from orchestrator.papers import formatting as show
 from orchestrator.payments.payment import Status
 from orchestrator.routing.conditions import describe
 from orchestrator.routing.ruleset import Offer, Ruleset
 from orchestrator.services import Services
-from orchestrator.web import show
 from orchestrator.web.door import rendered
 from orchestrator.web.figures import figures
 from orchestrator.web.proof import proof_state

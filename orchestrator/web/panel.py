@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from adapters.catalogue import methods
 from orchestrator.clock import from_us
+from orchestrator.papers import formatting as show
 from orchestrator.payments.offers import Offer, offers_of
 from orchestrator.payments.outcome import Rails
-from orchestrator.web import show
 from orchestrator.web.locales import Language
 from orchestrator.web.phase import CHANGING, CHOOSING, FINAL, WAITING, Phase, phase_of
 from orchestrator.web.sight import Seen, Sight

@@ -246,7 +246,10 @@ async def test_what_is_not_there_is_not_found(small_shop: Shop) -> None:
         ("GET", "/v1/routing/decisions/dec_1", None),
         ("POST", "/v1/events/evt_1/resend", None),
         ("DELETE", "/v1/webhook_endpoints/we_1", None),
-        ("POST", "/v1/payments/pay_1/refunds", {}),
+        ("POST", "/v1/payments/pay_1/refunds", {"reason": "none"}),
+        ("GET", "/v1/refunds/ref_1", None),
+        ("GET", "/v1/disputes/dis_1", None),
+        ("GET", "/v1/payments/pay_1/receipt", None),
         ("POST", "/webhooks/paypal/main", {}),
         ("POST", "/webhooks/tron/tron", {}),
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from babel import Locale
 
-from orchestrator.web import show
+from orchestrator.papers import formatting as show
 from rates.money import WALLET_USD, Asset, Money, display_asset
 
 

@@ -1,0 +1,1 @@
+"""Receipts and invoices: numbered, in the reader's language, as a page and as a PDF."""
