@@ -184,7 +184,7 @@ def debits(url: str, wallets: int, **more: Any) -> dict[str, float]:
 
 def _python(module: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=600
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=1500
     )
     return done.stdout
 

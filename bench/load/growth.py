@@ -25,6 +25,7 @@ ROUNDS: Final = 3
 SECONDS: Final = 4
 WORSE_AT_MOST: Final = 1.3
 PORTION: Final = 500_000
+LOAD_SECONDS_MAX: Final = 900
 DAY: Final = 19_000
 """Days since 1970 of the oldest stored events; each holds a portion."""
 _EVENT: Final = (
@@ -69,10 +70,10 @@ def _loaded(server: PostgresServer, postings: int) -> str:
     first = int(server.sql("SELECT entry_sequence FROM shard", name)) + 1  # the database has one merchant
     for start, count in _portions(entries):
         for statement, program in _statements(first + start, count):
-            server.sql(f"COPY {statement} FROM PROGRAM '{program}'", name)
+            server.sql(f"COPY {statement} FROM PROGRAM '{program}'", name, seconds_max=LOAD_SECONDS_MAX)
     moved = f"UPDATE shard SET entry_sequence = entry_sequence + {entries}"  # noqa: S608  # a number of our own
     server.sql(moved, name)
-    server.sql("VACUUM ANALYZE", name)
+    server.sql("VACUUM ANALYZE", name, seconds_max=LOAD_SECONDS_MAX)
     return url
 
 

@@ -19,7 +19,7 @@ Book: TypeAlias = tuple[str, str]
 """Merchant and mode."""
 
 SUBJECTS_MAX: Final = 10_000
-"""Wallets of all books together; each takes about five kilobytes."""
+"""Wallets of all books together; each takes three to four kilobytes."""
 ROWS_MAX: Final = 100
 """Of one table and subject."""
 

@@ -31,6 +31,8 @@ from orchestrator.errors import Busy
 FLUSH_UNITS_MAX = 1000
 QUEUE_UNITS_MAX = 20_000
 SINGLE_TRIES_MAX = 4
+TURNS = 4
+"""From an answer to the next unit of its caller, where units are shared: the unit's task, the caller, the next unit's task."""
 
 _log = structlog.get_logger("writer")
 _flushes = Count("crossrail_writer_flushes", "Transactions of the writer", ["result"])
@@ -147,9 +149,10 @@ class Writer:
                 _log.exception("flush_failed", units=len(batch))
                 results = [error] * len(batch)
             self._answer(batch, results)
-            # One turn for those who were just answered: what they ask next goes into this flush and not behind it, so
-            # flushes are twice as large where the callers are few and quick. No timer: nobody waits for anything.
-            await asyncio.sleep(0)
+            # A few turns of the loop for those who were just answered, until what they ask next is in the queue: it goes into
+            # this flush and not behind it, so flushes are twice as large where the callers are few and quick. No timer.
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
 
     async def _flush(self, batch: list[_Waiting]) -> list[Result]:
         _sizes.observe(len(batch))

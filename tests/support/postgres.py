@@ -59,7 +59,7 @@ class PostgresServer:
             text = f"the test left a connection to {database} open: close or dispose of its engine"
             raise PostgresFailed(text) from failure
 
-    def sql(self, statement: str, database: str = "postgres") -> str:
+    def sql(self, statement: str, database: str = "postgres", *, seconds_max: float = COMMAND_SECONDS_MAX) -> str:
         """Run one statement and return what psql prints: one row a line, fields parted by "|"."""
         psql = self.programs / "bin" / "psql"
         command: list[str | Path] = [
@@ -75,7 +75,7 @@ class PostgresServer:
             "-U",
             "postgres",
         ]
-        return _run([*command, "-d", database, "-c", statement], user=None)
+        return _run([*command, "-d", database, "-c", statement], user=None, seconds_max=seconds_max)
 
     def crash(self) -> None:
         """End the server as a power cut would, but for the page cache: "immediate", no goodbye, no checkpoint."""
@@ -198,13 +198,13 @@ def _group(user: str | None) -> int | None:
     return None if user is None else pwd.getpwnam(user).pw_gid
 
 
-def _run(command: Sequence[str | Path], *, user: str | None) -> str:
+def _run(command: Sequence[str | Path], *, user: str | None, seconds_max: float = COMMAND_SECONDS_MAX) -> str:
     done = subprocess.run(
         command,
         check=False,
         capture_output=True,
         text=True,
-        timeout=COMMAND_SECONDS_MAX,
+        timeout=seconds_max,
         user=user,
         group=_group(user),
         extra_groups=None if user is None else [],
