@@ -17,6 +17,7 @@ from aiohttp import web
 from sqlalchemy import select
 from standardwebhooks import Webhook
 
+from orchestrator.cli.agent import AgentPaid, pay_by_x402
 from orchestrator.cli.buyers import BUYERS, Buyer, Played, Shop
 from orchestrator.cli.console import Failure, print_table
 from orchestrator.cli.reversing import Reversed, reverse
@@ -34,6 +35,7 @@ WEBHOOKS_WAIT_S = 10.0
 class DemoReport:
     payments: list[Played]
     spent: Spent
+    agent: AgentPaid
     reversed: Reversed
     books: BooksReport
     topups: int
@@ -44,14 +46,15 @@ class DemoReport:
 
     @property
     def ok(self) -> bool:
-        credited_once = self.credited_events == len(self.payments) + self.reversed.topups == self.topups
-        parts = (self.books.ok, credited_once, self.spent.right, self.reversed.ok)
+        credited_once = self.credited_events == len(self.payments) + self.reversed.topups + 1 == self.topups
+        parts = (self.books.ok, credited_once, self.spent.right, self.agent.ok, self.reversed.ok)
         return all(parts) and all(played.ok for played in self.payments)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "payments": [played.to_json() for played in self.payments],
             "usage": self.spent.to_json(),
+            "x402": self.agent.to_json(),
             "reversals": self.reversed.to_json(),
             "books": {
                 "balanced": self.books.balanced,
@@ -69,6 +72,7 @@ class DemoReport:
         spent = self.spent
         print(f"\nusage: {spent.events} events of {spent.wallets} wallets charged once, {spent.duplicates} sent again; "
               f"with holds {spent.charged} USD; {'exact to the nano-dollar' if spent.right else 'WRONG'}")  # fmt: skip
+        self.agent.print()
         self.reversed.print()
         books = "balance, and rebuilt equal materialised" if self.books.ok else f"DO NOT BALANCE: {self.books.findings}"
         print(f"books: {self.books.entries} entries, {self.books.postings} postings; they {books}")
@@ -141,15 +145,18 @@ async def play(config: Path, keep: Path | None) -> DemoReport:
                     played = await play_buyers(shop, BUYERS)
                     await _wait_for_events(shop_server, len(played))
                     spent = await spend(shop, [shop.customer_of(one.buyer) for one in played if one.ok])
+                    agent = await pay_by_x402(shop, await wallet_of(shop, played[0]))
                     back = await reverse(shop, admin, services.reads, played)
-                    await _wait_for_events(shop_server, len(played) + back.topups)
+                    await _wait_for_events(shop_server, len(played) + back.topups + 1)
                     topups = await _topups(services.reads)
                     books = await check(services.reads)
             finally:
                 stop.set()
                 await working
         seconds = time.monotonic() - started
-        return DemoReport(played, spent, back, books, topups, len(shop_server.seen), shop_server.credited(), seconds)
+        return DemoReport(
+            played, spent, agent, back, books, topups, len(shop_server.seen), shop_server.credited(), seconds
+        )
 
 
 @asynccontextmanager
@@ -167,6 +174,11 @@ async def reseller() -> AsyncIterator[tuple[Reseller, str]]:
         yield server, f"http://127.0.0.1:{port}/crossrail"
     finally:
         await runner.cleanup()
+
+
+async def wallet_of(shop: Shop, played: Played) -> str:
+    wallet: str = (await shop.call("GET", f"/v1/payments/{played.payment}"))["wallet"]
+    return wallet
 
 
 async def play_buyers(shop: Shop, buyers: tuple[Buyer, ...]) -> list[Played]:
