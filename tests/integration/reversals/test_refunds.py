@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from adapters import operations
+from adapters.base import Mode
+from adapters.operations import RefundEvent, RefundState
 from orchestrator.database import tables
 from orchestrator.errors import Conflict, Refusal
 from orchestrator.ledger.holds import HoldTerms
+from rates.money import Asset, Money
 from tests.integration.reversals.scene import USD, reversing, usd
 from tests.support.world import MERCHANT, MODE
 
@@ -150,4 +155,44 @@ async def test_what_a_hold_has_set_aside_is_not_refunded(sqlite_url: str, tmp_pa
         with pytest.raises(Conflict, match=r"credit_was_used: 8\.00"):
             await scene.refund(paid, "9.00")
         await scene.until_refund(await scene.refund(paid), "succeeded")
+        await scene.assert_sound()
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["before the call", "after the call"])
+async def test_a_process_that_died_around_the_call_leaves_one_refund(
+    migrated_database_url: str, tmp_path: Path, reached: bool
+) -> None:
+    async with reversing(migrated_database_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        scene.here.switched_off |= {"inbox", "refunds"}
+        refunds, wanted = scene.services.refunds, scene.wanted(paid, "5.00")
+        await scene.here.control("stripe", "main", {"down": 1})  # Stripe's 503 does not say whether it acted
+        row = await refunds.request(wanted)
+        assert row["status"] == "sent"  # committed before the call: all that a process leaves that dies there
+        if reached:  # the rail did it, and we died before its answer was stored
+            adapter = scene.services.rails["stripe", "main"]
+            assert isinstance(adapter, operations.Refunds)
+            await adapter.refund_payment(await refunds.order(row))
+        scene.here.switched_off.discard("refunds")
+        ended = await scene.until_refund(row, "succeeded")
+        assert await scene.balance("clearing", "stripe/main", "EUR/2") == paid.capture["units"] - ended["local_units"]
+        report = await scene.services.reconciliation.run("stripe", "main")
+        assert report.ok, report.to_json()  # the rail's own lines: one payment, one refund
+        assert report.lines == 2
+        await scene.assert_sound()
+
+
+async def test_a_refund_made_in_the_vendor_s_dashboard_is_booked_as_a_fact(sqlite_url: str, tmp_path: Path) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        await scene.spend(paid.wallet, "19.00")
+        local = Money(paid.capture["units"] // 2, Asset.parse(paid.capture["asset"]))
+        said = RefundEvent("stripe", "main", Mode.TEST, "re_x:succeeded", RefundState.SUCCEEDED, None, "re_x",
+                           paid.money_id, local, datetime.now(UTC))  # fmt: skip
+        await asyncio.gather(*(scene.services.refunds.apply(said) for _ in range(20)))
+        (row,) = await scene.rows(tables.Refund)
+        assert (row["origin"], row["status"], row["local_units"]) == ("rail", "succeeded", local.units)
+        assert await scene.balance("wallet:paid", paid.wallet) == 0  # the rest of it
+        assert await scene.balance("merchant:receivable", "") == row["units"] - 1 * USD
+        assert [one["reason"] for one in await scene.rows(tables.Review)] == ["refund_made_at_rail"]
         await scene.assert_sound()
