@@ -1,4 +1,4 @@
-"""A thousand charges of one wallet in one flush are one entry, and nobody's money is lost on the way."""
+"""A thousand charges in one flush are one entry, and nobody's money is lost on the way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.database.journal_rows import merged
+from orchestrator.database.journal_rows import LINES_MAX, merged
 from orchestrator.database.unit import Changes, Entry, Line, Unit, View
 
 USD = "USD/9"
@@ -55,6 +55,14 @@ def test_other_books_kinds_and_entries_that_stand_alone_are_kept_apart_and_in_or
         ("mer_1", "usage", "u", 8),
         ("mer_1", "correction", "flu_1", 16),
     ]
+
+
+def test_a_merged_entry_takes_in_so_many_lines_and_then_another_begins() -> None:
+    wallets = [f"w{number}" for number in range(LINES_MAX + 5)]
+    entries = [(_unit(), _usage(wallet, 1)._replace(merge="usage")) for wallet in wallets]
+    found = [entry for _, _, entry in merged(entries, "flu_1")]
+    assert [len(entry.lines) for entry in found] == [LINES_MAX, 7]
+    assert all(sum(line.units for line in entry.lines) == 0 and entry.fact == "flu_1" for entry in found)
 
 
 def test_what_cancels_out_is_no_entry() -> None:
