@@ -14,6 +14,7 @@ from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.routing.exposure import RateRecorder
 from orchestrator.services import Services
 from orchestrator.workers import rail_events, rules
+from orchestrator.workers.alarms import Alarms
 from orchestrator.workers.auto_topup import AutoTopupWorker
 from orchestrator.workers.chain_watch import ChainWatch
 from orchestrator.workers.delivery import DeliveryWorker
@@ -25,6 +26,7 @@ WATCH_POLL_S = 0.5
 EXPIRY_POLL_S = 1.0
 REFUNDS_POLL_S = 1.0
 DISPUTE_LISTS_POLL_S = 300.0
+ALARMS_POLL_S = 15.0
 RECONCILIATION_POLL_S = 86_400.0
 HOLDS_POLL_S = 0.5
 CREDIT_EXPIRY_POLL_S = 1.0
@@ -47,6 +49,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("disputes", REFUNDS_POLL_S, _more(services.disputes.run_once)),
         PeriodicWorker("dispute_lists", DISPUTE_LISTS_POLL_S, _once(services.disputes.poll)),
         PeriodicWorker("reconciliation", RECONCILIATION_POLL_S, _once(services.reconciliation.run_once)),
+        PeriodicWorker("alarms", ALARMS_POLL_S, Alarms(services).run_once),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
         PeriodicWorker("topups", TOPUPS_POLL_S, _once(services.topup_watch.run_once)),
         PeriodicWorker("earnings", EARNINGS_POLL_S, _more(services.earnings.run_once)),
