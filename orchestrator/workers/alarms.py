@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 from prometheus_client import Gauge
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Table, func, select
 
 from orchestrator.database import tables
 from orchestrator.database.tables import table_of
@@ -42,7 +42,7 @@ class Alarms:
         payment, attempt, refund = (table_of(one) for one in (tables.Payment, tables.Attempt, tables.Refund))
         webhook, review = table_of(tables.RawWebhook), table_of(tables.Review)
         cursor = table_of(tables.SettlementCursor)
-        questions = {
+        questions: dict[str, tuple[Table, *tuple[ColumnElement[bool], ...]]] = {
             "settled_not_credited": (payment, payment.c.status == "settled", payment.c.updated_us < now_us - SETTLED_US),
             "attempt_unknown": (
                 attempt, attempt.c.status == "outcome_unknown", attempt.c.updated_us < now_us - UNKNOWN_US,
