@@ -10,6 +10,7 @@ from orchestrator.access import Access
 from orchestrator.services import Services
 from orchestrator.web.dashboard import FILTERS, Dashboard
 from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guarded
+from orchestrator.web.money_back import MoneyBack
 from orchestrator.web.pay import PayPage
 from orchestrator.web.payouts import PayoutDesk
 from orchestrator.web.rate_pages import RatePages
@@ -50,6 +51,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard/decisions/{merchant}/{decision}", closed(rules.decision)),
         web.get("/dashboard/reviews", closed(reviews.show)),
         web.post("/dashboard/reviews/{review}", closed(reviews.act)),
+        web.get("/dashboard/money-back", closed(MoneyBack(services, board).show)),
         web.get("/dashboard/payouts", closed(payouts.show)),
         web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail}", closed(payouts.act)),
     ]

@@ -1,0 +1,36 @@
+"""What goes back, and how the rails' accounts stand: refunds, disputes, reconciliation. Looking only; commands decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy import select
+
+from orchestrator.database.tables import Dispute, Refund, table_of
+from orchestrator.payments.dispute_terms import dispute_object
+from orchestrator.payments.refund_book import refund_object
+from orchestrator.services import Services
+from orchestrator.web.dashboard import Dashboard
+
+SHOWN_MAX: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyBack:
+    services: Services
+    board: Dashboard
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """List the newest refunds and disputes, and what was read of the rails' reports."""
+        reads, desk = self.services.reads, self.services.reconciliation
+        refunds, disputes = table_of(Refund), table_of(Dispute)
+        back = await reads.all(select(refunds).order_by(refunds.c.id.desc()).limit(SHOWN_MAX))
+        taken = await reads.all(select(disputes).order_by(disputes.c.id.desc()).limit(SHOWN_MAX))
+        context = {
+            "refunds": [{**refund_object(row), "merchant": row["merchant_id"]} for row in back],
+            "disputes": [{**dispute_object(row), "merchant": row["merchant_id"]} for row in taken],
+            "accounts": [(await desk.report(*place)).to_json() for place in desk.accounts()],
+        }
+        return await self.board.page(request, "money_back.html", context)
