@@ -25,6 +25,8 @@ from rates.money import Asset, Money
 CHECKS_MAX: Final = 20
 """After so many checks of a refund that has not ended a person is asked; the checks go on."""
 CHECK_LAST_US: Final = 3600 * 1_000_000
+RESEND_MARGIN_S: Final = 3600
+"""A key is not trusted in its last hour: clocks differ, and a call takes its time."""
 BATCH: Final = 50
 _log = structlog.get_logger("refunds")
 
@@ -78,7 +80,7 @@ class RefundWatch:
             await self.refunds.apply(event)
             return
         age_s = (self.refunds.clock.now_us() - refund["created_us"]) / 1_000_000
-        if refund["status"] == "sent" and age_s < adapter.resend_window_seconds:
+        if refund["status"] == "sent" and age_s < adapter.resend_window_seconds - RESEND_MARGIN_S:
             await self.refunds.call(refund)  # the same order under the same key gives the same refund
 
     async def _look_at_chain(self, refund: Row) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 from adapters.kit.chain.addresses import show_evm
 from orchestrator.database import tables
 from orchestrator.errors import Conflict, Invalid
+from orchestrator.ledger.check import check
+from orchestrator.payments.refund_book import RefundWanted as Asked
+from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.sweeps.refunds import RefundWanted
 from rates.money import Asset, Money
 from tests.integration.sweeps.scene import NETWORK, OPERATING, ChainScene, chain_scene
@@ -56,6 +60,39 @@ async def test_a_refund_goes_once_to_the_address_that_was_proven(
         assert await scene.tokens(CUSTOMER) == 30_000_000
         assert await scene.balances("fx:position") == 30_000_000
         assert len(await scene.all(tables.ChainTransaction)) == 1
+
+
+async def test_a_payment_in_tokens_goes_back_to_the_confirmed_address_and_its_credit_with_it(
+    migrated_database_url: str, tmp_path: Path, anvil_url: str
+) -> None:
+    async with refunding(migrated_database_url, tmp_path, anvil_url) as (scene, _):
+        services = scene.services
+        session = await scene.world.session("NG", "20.00", reference="payer")
+        chosen = await scene.world.select(session)
+        action = chosen["next_action"]
+        assert action["chain"] == "eip155:31337"
+        await scene.real.transfer(
+            bytes.fromhex(action["address"][2:]), int(Decimal(action["amount"]["amount"]) * 10**6)
+        )
+        await scene.finalize()
+        await scene.watch()
+        (payment,) = await scene.all(tables.Payment, session_id=session["id"])
+        assert payment["status"] == "credited"
+        await confirm(scene, payment["wallet_id"])
+        asked = Asked(
+            "ref_chain", MERCHANT, MODE, payment["id"], 5 * 10**9, "no use for it", "address", False, "key:test"
+        )
+        row = await services.refunds.request(asked)
+        assert row["status"] == "sent"
+        await scene.finish()
+        await RefundWatch(services.refunds)._look_at_chain(row)
+        (row,) = await scene.all(tables.Refund)
+        assert row["status"] == "succeeded"
+        assert await scene.tokens(CUSTOMER) == row["local_units"] > 5_000_000
+        (payment,) = await scene.all(tables.Payment, session_id=session["id"])
+        assert (payment["status"], payment["refunded_units"]) == ("partially_refunded", 5 * 10**9)
+        report = await check(services.reads)
+        assert report.ok, report.findings
 
 
 async def test_a_new_address_cools_off_first(sqlite_url: str, tmp_path: Path, anvil_url: str) -> None:
