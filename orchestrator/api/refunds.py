@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import select
 
 from orchestrator.access import PLATFORM
-from orchestrator.api.endpoint import Answer, Context, Endpoint
+from orchestrator.api.endpoint import Answer, Auth, Context, Endpoint
 from orchestrator.api.fields import Body, Listed, MoneyBody, Page, Shown, listed
-from orchestrator.database.tables import Payment, Refund, table_of
-from orchestrator.errors import Forbidden, NotFound
+from orchestrator.database.tables import CheckoutSession, Payment, Refund, table_of
+from orchestrator.errors import Forbidden, Invalid, NotFound
 from orchestrator.payments.refund_book import RefundWanted, refund_object
 from orchestrator.services import Services
 from rates.money import WALLET_USD
@@ -44,6 +44,33 @@ class AskForRefund(Body):
     reason: str = Field(min_length=1, max_length=200)
     destination: Destination = Destination()
     force: bool = Field(default=False, description="For the platform: take used credit from the merchant as well.")
+
+
+class RefundAddressBody(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "network": "eip155:56",
+                    "address": "0x9858EfFD232B4033E47d90003D41EC34EcaEda94",
+                    "again": "0x9858EfFD232B4033E47d90003D41EC34EcaEda94",
+                }
+            ]
+        }
+    )
+
+    network: str = Field(pattern=r"^[a-z0-9]{3,8}:[A-Za-z0-9_-]{1,32}$", description="CAIP-2.")
+    address: str = Field(min_length=20, max_length=64)
+    again: str = Field(
+        min_length=20, max_length=64, description="The same once more: a mistyped address loses the money."
+    )
+
+
+class RefundAddressShown(Shown):
+    wallet: str
+    network: str
+    address: str
+    cools_off_hours: int = Field(description="It is used only so long after it was given.")
 
 
 class RefundQuery(Page):
@@ -96,6 +123,27 @@ async def _owner(context: Context[Services]) -> tuple[str, str]:
     return row["merchant_id"], row["mode"]
 
 
+async def put_refund_address(context: Context[Services], body: RefundAddressBody) -> Answer:
+    """Take an address from the customer, who holds the session's secret; a merchant's key cannot speak for him."""
+    reads, session = context.services.reads, table_of(CheckoutSession)
+    row = await reads.one(
+        select(session).where(session.c.merchant_id == context.merchant_id, session.c.mode == context.mode,
+                              session.c.id == context.path["id"])
+    )  # fmt: skip
+    if row is None:
+        raise NotFound("session_not_found", f"there is no checkout session {context.path['id']}")
+    if body.address != body.again:
+        raise Invalid("addresses_differ", "type the address twice, the same", pointer="/again")
+    await context.services.chain_refunds.confirm_address(
+        row["merchant_id"], row["mode"], row["wallet_id"], network=f"{row['mode']}:{body.network}",
+        address=body.address, proof={"by": "client_secret", "session": row["id"]},
+    )  # fmt: skip
+    hours = context.services.chain_refunds.cool_off_h
+    return Answer(
+        {"wallet": row["wallet_id"], "network": body.network, "address": body.address, "cools_off_hours": hours}
+    )
+
+
 async def get_refund(context: Context[Services]) -> Answer:
     platform = PLATFORM in context.caller.scopes
     merchant = None if platform else context.merchant_id
@@ -125,6 +173,10 @@ ENDPOINTS = (
              refusals=(404, 409),
              description="The credit is set aside at once and the rail is asked; `refund.succeeded` or `refund.failed` "
              "tells the end. Refused while a dispute is open, and above what is unspent of this payment's credit."),
+    Endpoint("POST", "/v1/checkout/sessions/{id}/refund_address", put_refund_address, tag="Refunds",
+             summary="Say where tokens are to go back to", auth=Auth.SESSION, scopes=("session",),
+             body=RefundAddressBody, answer=RefundAddressShown, refusals=(403, 404),
+             description="By the customer, with the session's client_secret. Addresses of the house are refused."),
     Endpoint("GET", "/v1/refunds", list_refunds, summary="List refunds, newest first", tag="Refunds",
              query=RefundQuery, answer=Listed[RefundShown], scopes=READ),
     Endpoint("GET", "/v1/refunds/{id}", get_refund, summary="Look at a refund", tag="Refunds", answer=RefundShown,

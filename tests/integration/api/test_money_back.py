@@ -100,6 +100,22 @@ async def test_a_dispute_is_answered_with_what_the_records_say(small_shop: Shop)
     assert (await shop.refused("POST", "/v1/reconciliations", {}))[0] == 403
 
 
+async def test_where_tokens_go_back_to_is_the_customer_s_to_say(small_shop: Shop) -> None:
+    shop = small_shop
+    session = await shop.session("NG", "ngozi")
+    path = f"/v1/checkout/sessions/{session['id']}/refund_address"
+    address = "0x9858EfFD232B4033E47d90003D41EC34EcaEda94"
+    body = {"network": "eip155:56", "address": address, "again": address}
+    secret = session["client_secret"]
+    assert (await shop.refused("POST", path, body))[0] == 403  # a merchant's key cannot speak for the customer
+    assert await shop.refused("POST", path, {**body, "again": address[:-1] + "5"}, key=secret) == (
+        422, "addresses_differ", ["/again"],
+    )  # fmt: skip
+    other = await shop.session("NG", "other")
+    assert (await shop.refused("POST", path, body, key=other["client_secret"]))[0] in {401, 403, 404}
+    assert await shop.refused("POST", path, body, key=secret) == (422, "network_not_possible", ["/network"])
+
+
 async def test_a_receipt_has_one_number_for_ever_and_prints_in_every_language(small_shop: Shop) -> None:
     shop = small_shop
     first, second = await shop.paid(await shop.session("BR")), await shop.paid(await shop.session("NL", "nina"))
