@@ -21,6 +21,7 @@ from orchestrator.services import Services
 from rates.agreement import decimal_text
 from rates.errors import RateError
 from rates.money import WALLET_USD, Rounding, UnknownAsset, display_asset
+from rates.sources.port import SourceRate
 
 
 class CreateQuote(Body):
@@ -62,6 +63,7 @@ class RateShown(Shown):
     mid: str
     as_of: str
     sources: list[dict[str, str]]
+    legs: list[dict[str, str]] = Field(description="The printed rates that the winner was crossed from, if it was.")
     dropped: list[dict[str, str]] = Field(description="Sources that were left out, and why.")
     sandbox: bool
 
@@ -128,14 +130,16 @@ async def get_rate(context: Context[Services], query: GetRate) -> Answer:
         "quote": mid.quote,
         "mid": decimal_text(mid.rate),
         "as_of": rfc3339(to_us(mid.as_of)),
-        "sources": [
-            {"source": one.source, "base": one.base, "quote": one.quote, "rate": decimal_text(one.rate),
-             "as_of": rfc3339(to_us(one.as_of))}
-            for one in mid.sources
-        ],
+        "sources": [_printed(one) for one in mid.sources],
+        "legs": [_printed(one) for one in mid.legs],
         "dropped": [{"source": source, "reason": reason} for source, reason in mid.dropped],
         "sandbox": mid.sandbox_as_of is not None,
     })  # fmt: skip
+
+
+def _printed(one: SourceRate) -> dict[str, str]:
+    return {"source": one.source, "base": one.base, "quote": one.quote, "rate": decimal_text(one.rate),
+            "as_of": rfc3339(to_us(one.as_of))}  # fmt: skip
 
 
 def known(currency: str, pointer: str) -> None:

@@ -20,6 +20,7 @@ from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Account, CheckoutSession, Quote, RateHistory, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
+from rates.agreement import decimal_text
 from rates.errors import RateError
 from rates.market import Market, Mid
 from rates.money import WALLET_USD, Asset, Money, Rounding
@@ -151,6 +152,14 @@ class RateRecorder:
         return len(fresh)
 
 
+def told_sources(mid: Mid) -> list[str]:
+    """Return who agreed, the winner first; where it was crossed, with both printed rates that it was crossed from."""
+    names = [one.source for one in mid.sources]
+    if names and mid.legs:
+        names[0] += f" ({', '.join(f'{leg.base}-{leg.quote} {decimal_text(leg.rate)}' for leg in mid.legs)})"
+    return names
+
+
 def _record(mids: list[Mid]) -> Unit:
     keys = {(mid.base, mid.quote, to_us(mid.as_of)): mid for mid in mids}
 
@@ -159,7 +168,7 @@ def _record(mids: list[Mid]) -> Unit:
             if view.one("rate_history", *key) is None:
                 changes.insert(
                     "rate_history", base=mid.base, quote=mid.quote, as_of_us=key[2], rate=str(mid.rate),
-                    sources=orjson.dumps([one.source for one in mid.sources]).decode(), seen_us=view.now_us,
+                    sources=orjson.dumps(told_sources(mid)).decode(), seen_us=view.now_us,
                 )  # fmt: skip
         return {}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 from fractions import Fraction
 
+import orjson
+
 from orchestrator.clock import from_us
 from orchestrator.payments.offers import offers_of
 from orchestrator.routing.exposure import RateRecorder, chart, exposures, history, recorded_currencies
@@ -42,6 +44,11 @@ async def test_a_rate_is_recorded_when_it_is_first_seen(ops: Ops) -> None:
     assert "EUR" in await recorded_currencies(services.reads)
     (row,) = await history(services.reads, "EUR")
     assert row["rate"] == str(services.pricer.mid("EUR", now))
+    (crossed,) = await history(services.reads, "BRL")
+    winner = orjson.loads(crossed["sources"])[0]
+    assert winner.startswith("ecb (")  # USD in reais by way of the euro: both printed rates are kept
+    assert "EUR-BRL" in winner
+    assert "EUR" in winner.split(",")[0]
     days = services.pricer.market.days("USD", "EUR")
     assert days[from_us(row["as_of_us"]).date()] == services.pricer.mid("EUR", now)
     assert len(chart(days).split()) == len(days) > 20
