@@ -198,12 +198,13 @@ def configure_logs() -> None:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(levels.get(quiet, 30)),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        processors=_processors(),
+        processors=log_processors(),
         cache_logger_on_first_use=True,
     )
 
 
-def _processors() -> list[Any]:
+def log_processors() -> list[Any]:
+    """What turns a fact into a line. A traceback shows code only: values of variables may be secrets, and take seconds to print."""
     from orchestrator.api.edge import with_request_id
 
     return [
