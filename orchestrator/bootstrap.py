@@ -277,7 +277,7 @@ def _assemble(
         ),
         confirmation=confirmation,
         reversals=reversals,
-        reconciliation=Reconciliation(writer, reads, rails, clock),
+        reconciliation=Reconciliation(writer, reads, rails, clock, reversals.refunds),
         inbox=Inbox(confirmation, reversals, reads, rails),
         watch=SettlementWatch(calls, reads, WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)),
         expiry=Expiry(checkout, closing, reads),

@@ -35,7 +35,7 @@ from adapters.stripe.wire_operations import (
     BalanceTransaction,
     Dispute,
     Refund,
-    dispute_event,
+    dispute_events,
     refund_event,
     settlement_line,
 )
@@ -94,7 +94,8 @@ class StripeOperations:
                     | ({"starting_after": after} if after else {})  # type: ignore[arg-type]  # a union of TypedDicts is a plain dict
                 )
             try:
-                disputes += [dispute_event(Dispute.model_validate(one.to_dict()), self.account) for one in page.data]
+                for one in page.data:
+                    disputes += dispute_events(Dispute.model_validate(one.to_dict()), self.account)
             except ValueError as error:
                 raise unreadable(error) from None
             if not page.has_more or not page.data:

@@ -7,6 +7,7 @@ https://docs.stripe.com/api/balance_transactions/object, https://docs.stripe.com
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -84,6 +85,13 @@ class EvidenceDetails(BaseModel):
     due_by: int | None = None
 
 
+class Moved(BaseModel):
+    """What a dispute did to the balance: below zero withdrawn, above zero reinstated."""
+
+    amount: int
+    created: int
+
+
 class Dispute(BaseModel):
     id: str
     amount: int
@@ -93,6 +101,11 @@ class Dispute(BaseModel):
     reason: str
     payment_intent: str | None = None
     evidence_details: EvidenceDetails = Field(default_factory=EvidenceDetails)
+    balance_transactions: list[Moved] = []
+    """One where the funds were withdrawn, two where they came back (https://docs.stripe.com/api/disputes/object)."""
+
+    def moves(self, funds: Funds) -> list[Moved]:
+        return [one for one in self.balance_transactions if (one.amount < 0) == (funds is Funds.WITHDRAWN)]
 
 
 class Source(BaseModel):
@@ -130,14 +143,15 @@ def refund_event(refund: Refund, account: RailAccount, at: datetime | None = Non
 
 
 def dispute_event(dispute: Dispute, account: RailAccount, kind: str = "", at: datetime | None = None) -> DisputeEvent:
-    """``kind`` is the event's type: only that says that money moved."""
+    """``kind`` is the event's type: only that says that money moved. A movement has one id, however it is told."""
     funds = FUNDS_MEANS.get(kind, Funds.UNCHANGED)
+    word = dispute.status if funds is Funds.UNCHANGED else str(max(1, len(dispute.moves(funds))))
     due = dispute.evidence_details.due_by
     return DisputeEvent(
         rail=account.rail,
         account=account.account,
         mode=account.mode,
-        event_id=f"{dispute.id}:{dispute.status}:{funds}",
+        event_id=f"{dispute.id}:{word}:{funds}",
         dispute_id=dispute.id,
         state=DISPUTE_MEANS.get(dispute.status, DisputeState.UNDER_REVIEW),
         inquiry=dispute.status.startswith("warning_"),
@@ -149,6 +163,16 @@ def dispute_event(dispute: Dispute, account: RailAccount, kind: str = "", at: da
         answer_by=None if due is None else moment(due),
         occurred_at=at or moment(dispute.created),
     )
+
+
+def dispute_events(dispute: Dispute, account: RailAccount) -> list[DisputeEvent]:
+    """Return what a listed dispute says, newest first: what its funds did, and how it stands."""
+    told = [dispute_event(dispute, account)]
+    for kind, funds in FUNDS_MEANS.items():
+        for number, move in enumerate(dispute.moves(funds), start=1):
+            event = dispute_event(dispute, account, kind, moment(move.created))
+            told.append(replace(event, event_id=f"{dispute.id}:{number}:{funds}"))
+    return told[::-1]
 
 
 def settlement_line(line: BalanceTransaction) -> SettlementLine:

@@ -12,7 +12,8 @@ from orchestrator.api.endpoint import Answer, Auth, Context, Endpoint
 from orchestrator.api.fields import Body, Listed, MoneyBody, Page, Shown, listed
 from orchestrator.database.tables import CheckoutSession, Payment, Refund, table_of
 from orchestrator.errors import Forbidden, Invalid, NotFound
-from orchestrator.payments.refund_book import RefundWanted, refund_object
+from orchestrator.payments.refund_book import RefundWanted
+from orchestrator.payments.refund_terms import refund_object
 from orchestrator.services import Services
 from rates.money import WALLET_USD
 

@@ -29,6 +29,7 @@ IN_FLIGHT: Final = ("pending_send", "sent", "requires_action", "pending", "outco
 """Attempt states of which a payment has at most one."""
 
 OPEN_DISPUTE: Final = "state IN ('needs_answer', 'under_review')"
+DISPUTE_ABOVE: Final = "above_units > 0"
 OPEN_REFUND: Final = "status IN ('created', 'sent', 'pending')"
 GOES_BACK: Final = (
     "refunding_units >= 0 AND refunded_units >= 0 AND withdrawn_units >= 0 "
@@ -644,6 +645,8 @@ class Refund(SQLModel, table=True):
     """JSON: what the credit was taken from, lots and the merchant's accounts, so that a failure puts it back there."""
     rail_reference: str | None = _text(nullable=True)
     failure: str | None = _text(nullable=True)
+    failed_us: int | None = _big(nullable=True)
+    """When the rail itself says that it failed: an older word that it was through changes nothing then."""
     next_check_us: int = _big()
     checks: int = _big()
     created_us: int = _big()
@@ -659,6 +662,7 @@ class Dispute(SQLModel, table=True):
         Index("dispute_list", "merchant_id", "mode", "id"),
         Index("dispute_payment", "merchant_id", "payment_id"),
         Index("dispute_open", "next_check_us", sqlite_where=text(OPEN_DISPUTE), postgresql_where=text(OPEN_DISPUTE)),
+        Index("dispute_above", "next_check_us", sqlite_where=text(DISPUTE_ABOVE), postgresql_where=text(DISPUTE_ABOVE)),
     )
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
@@ -682,6 +686,10 @@ class Dispute(SQLModel, table=True):
     """What the rail holds back now, in the money's own asset."""
     withdrawals: int = _big()
     """How often it was withdrawn: each time is a stage."""
+    returns: int = _big(server_default="0")
+    """How often it was given back. As often as withdrawn: nothing is held back, whatever was heard of first."""
+    above_units: int = _big(server_default="0")
+    """Held back beyond what was left of the money then: the merchant owes it, until a refund that was under way fails."""
     frozen: str = _text()
     """JSON: [[lot, units], ...] set aside while it is open."""
     clawed_units: int = _big()

@@ -144,3 +144,19 @@ def withdrawn_above(fact: str, local: Money, holding: Holding, payment_id: str) 
         "dispute_above_captured", fact, debit(Account.MERCHANT_RECEIVABLE, local),
         credit(holding.account, local, holding.subject), payment_id=payment_id,
     )  # fmt: skip
+
+
+def returned_above(fact: str, local: Money, holding: Holding, payment_id: str) -> Entry:
+    """The rail gave that back: the merchant owes it no longer."""
+    return entry(
+        "dispute_above_returned", fact, debit(holding.account, local, holding.subject),
+        credit(Account.MERCHANT_RECEIVABLE, local), payment_id=payment_id,
+    )  # fmt: skip
+
+
+def no_longer_above(fact: str, local: Money, payment_id: str) -> Entry:
+    """A refund that was under way failed, so that there was money to withdraw: the dispute is about it now."""
+    return entry(
+        "dispute_withdrawn_late", fact, debit(Account.DISPUTE_RECEIVABLE, local),
+        credit(Account.MERCHANT_RECEIVABLE, local), payment_id=payment_id,
+    )  # fmt: skip

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from adapters.operations import DisputeEvent, DisputeState, Funds
 from orchestrator.clock import to_us
 from orchestrator.database.unit import Changes, Row, View
-from orchestrator.events.catalog import EventType, emit
 from orchestrator.ids import new_id
 from orchestrator.ledger.accounts import debt_state
 from orchestrator.ledger.alerts import tell_negative
@@ -23,19 +22,21 @@ from orchestrator.ledger.dispute_recipes import (
     Borne,
     Disputed,
     into_suspense,
+    no_longer_above,
     out_of_suspense,
+    returned_above,
     withdrawn_above,
 )
 from orchestrator.ledger.merchant_side import side_of
 from orchestrator.ledger.purse import OPEN_LOTS
 from orchestrator.payments.crediting import ask_a_person, holding_of
+from orchestrator.payments.dispute_events import ENDED, announce, close_reviews
 from orchestrator.payments.dispute_terms import (
     BY_DISPUTE,
     BY_RAIL,
-    BY_SUBJECT,
     DisputeAt,
-    dispute_object,
     fresh,
+    who_bears,
     worth,
 )
 from orchestrator.payments.payment import Fact
@@ -44,12 +45,9 @@ from orchestrator.payments.refund_terms import free_of
 from orchestrator.payments.story import Story, money_body
 from rates.money import Asset, Money
 
-ENDED: Final = frozenset({DisputeState.WON, DisputeState.LOST, DisputeState.CLOSED})
-_TOLD: Final = {
-    DisputeState.WON: EventType.DISPUTE_WON,
-    DisputeState.LOST: EventType.DISPUTE_LOST,
-    DisputeState.CLOSED: EventType.DISPUTE_CLOSED,
-}
+
+def _oldest(lot: Row) -> tuple[int, str]:
+    return lot["created_us"], lot["id"]
 
 
 @dataclass(slots=True)
@@ -71,30 +69,35 @@ class DisputeBook:
     def open(
         cls, view: View, changes: Changes, at: DisputeAt, event: DisputeEvent, returned: Collection[str]
     ) -> DisputeBook:
+        known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
+        return cls._of(view, changes, at, returned, known[0] if known else None, event)
+
+    @classmethod
+    def again(cls, view: View, changes: Changes, at: DisputeAt, returned: Collection[str]) -> DisputeBook | None:
+        """Open a dispute that is known, without a word of the rail; None where nothing more can come of it."""
+        known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
+        if not known or (DisputeState(known[0]["state"]) in ENDED and not known[0]["above_units"]):
+            return None
+        return cls._of(view, changes, at, returned, known[0], None)
+
+    @classmethod
+    def _of(
+        cls, view: View, changes: Changes, at: DisputeAt, returned: Collection[str], before: Row | None,
+        event: DisputeEvent | None,
+    ) -> DisputeBook:  # fmt: skip
         capture = view.one("capture", at.merchant_id, at.capture_id)
         payment = view.one("payment", at.merchant_id, at.payment_id)
         assert capture is not None, "captures are never deleted"
         assert payment is not None, "a capture has its payment"
-        known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
-        before = known[0] if known else None
-        row = dict(before) if before is not None else fresh(at, event, capture, view.now_us)
+        if before is None:
+            assert event is not None, "a new dispute begins with a word of the rail"
+            row = fresh(at, event, capture, view.now_us)
+        else:
+            row = dict(before)
         lots = {lot["id"]: dict(lot) for lot in view.many("lot", OPEN_LOTS, (at.merchant_id, at.wallet_id, 1))}
-        story = Story(payment, changes, view.now_us)
         facts = len(view.many("dispute_fact", BY_DISPUTE, (at.merchant_id, at.dispute_id)))
+        story = Story(payment, changes, view.now_us)
         return cls(view, changes, at, dict(capture), story, returned, row, before, lots, facts=facts)
-
-    @classmethod
-    def again(cls, view: View, changes: Changes, at: DisputeAt, returned: Collection[str]) -> DisputeBook | None:
-        """Open a dispute that is known, without a word of the rail; None where it is over."""
-        capture = view.one("capture", at.merchant_id, at.capture_id)
-        payment = view.one("payment", at.merchant_id, at.payment_id)
-        known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
-        if capture is None or payment is None or not known or DisputeState(known[0]["state"]) in ENDED:
-            return None
-        lots = {lot["id"]: dict(lot) for lot in view.many("lot", OPEN_LOTS, (at.merchant_id, at.wallet_id, 1))}
-        facts = len(view.many("dispute_fact", BY_DISPUTE, (at.merchant_id, at.dispute_id)))
-        story = Story(payment, changes, view.now_us)
-        return cls(view, changes, at, dict(capture), story, returned, dict(known[0]), known[0], lots, facts=facts)
 
     # --- one statement ------------------------------------------------------------------------------------------------
 
@@ -147,16 +150,48 @@ class DisputeBook:
             at_us=self.view.now_us if at_us is None else at_us, recorded_us=self.view.now_us,
         )  # fmt: skip
 
+    def _room(self) -> int:
+        gone = sum(self.capture[f"{part}_units"] for part in ("refunding", "refunded", "withdrawn"))
+        return max(0, int(self.capture["units"] - gone))
+
+    @property
+    def _stands(self) -> bool:
+        """Whether the rail holds something back now."""
+        return bool(self.row["withdrawals"] > self.row["returns"])
+
+    def take_over(self) -> int:
+        """Let the dispute have what a refund was to give back and did not; return how much, in the money's own asset.
+
+        The payer's bank took it all while the refund was under way: what was above then is the dispute's now, so that
+        the payer does not keep the credit as well.
+        """
+        units = min(self.row["above_units"], self._room()) if self._credited else 0
+        if not units:
+            return 0
+        local = Money(units, Asset.parse(self.row["asset"]))
+        fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:late:{self.row['above_units']}"
+        self.row["above_units"] -= units
+        self.row["withdrawn_units"] += units
+        self.capture["withdrawn_units"] += units
+        self.changes.post(no_longer_above(fact, local, self.at.payment_id))
+        if self.state is DisputeState.LOST:
+            self._claw_back(local)
+        else:
+            self.freeze()
+        self.fact("withdrawn_late", amount=money_body(local))
+        self._write()
+        return units
+
     # --- the rail's funds -----------------------------------------------------------------------------------------------
 
     def _withdraw(self, amount: Money) -> None:
-        if self.row["withdrawn_units"]:
+        if self.row["withdrawals"] < self.row["returns"]:
+            self.row["withdrawals"] += 1  # it was given back already, and we heard of that first: nothing stands
+            return
+        if self._stands:
             self._ask("dispute_withdrawn_twice", said=money_body(amount))
             return
-        room = self.capture["units"] - sum(
-            self.capture[f"{part}_units"] for part in ("refunding", "refunded", "withdrawn")
-        )
-        local = Money(max(0, min(amount.units, room)), amount.asset)
+        local = Money(max(0, min(amount.units, self._room())), amount.asset)
         self.row["withdrawals"] += 1
         self.row["withdrawn_units"] = local.units
         self.capture["withdrawn_units"] += local.units
@@ -170,26 +205,34 @@ class DisputeBook:
             )
         over = amount - local
         if over.units > 0:
+            self.row["above_units"] = over.units
             self.changes.post(withdrawn_above(fact, over, holding, self.at.payment_id))
             self._ask("dispute_above_captured", above=money_body(over), said=money_body(amount))
 
     def _return(self, amount: Money) -> None:
-        local = Money(self.row["withdrawn_units"], amount.asset)
-        if not local.units:
-            self._ask("dispute_returned_unknown", said=money_body(amount))
+        local, above = (Money(self.row[name], amount.asset) for name in ("withdrawn_units", "above_units"))
+        if not self._stands:
+            if self.row["returns"] > self.row["withdrawals"]:
+                self._ask("dispute_returned_twice", said=money_body(amount))
+                return
+            self.row["returns"] += 1  # that it was withdrawn is said later, or stands in the rail's report
             return
-        if amount != local:
-            self._ask("dispute_amount_differs", withdrawn=money_body(local), returned=money_body(amount))
+        self.row["returns"] += 1
+        if amount != local + above:
+            self._ask("dispute_amount_differs", withdrawn=money_body(local + above), returned=money_body(amount))
         fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:returned"
         holding = holding_of(self.at.rail, self.at.account)
+        if above.units:
+            self.changes.post(returned_above(fact, above, holding, self.at.payment_id))
         if self._credited:
             after_loss = bool(self.row["clawed_units"])
-            self.changes.post(self._entries(fact).returned(local, holding, after_loss=after_loss))
+            if local.units:
+                self.changes.post(self._entries(fact).returned(local, holding, after_loss=after_loss))
             if after_loss:
                 self._give_back(fact)
-        else:
+        elif local.units:
             self.changes.post(into_suspense(fact, local, holding, self.at.capture_id, self.at.payment_id))
-        self.row["withdrawn_units"] = 0
+        self.row["withdrawn_units"] = self.row["above_units"] = 0
         self.capture["withdrawn_units"] -= local.units
 
     # --- the customer's credit ------------------------------------------------------------------------------------------
@@ -218,7 +261,7 @@ class DisputeBook:
     def _settle(self) -> None:
         """Do what state and funds together ask for."""
         if self.state is DisputeState.LOST and self.row["withdrawn_units"] and not self.row["clawed_units"]:
-            self._claw_back()
+            self._claw_back(Money(self.row["withdrawn_units"], Asset.parse(self.row["asset"])))
         elif self.state in {DisputeState.WON, DisputeState.CLOSED} and not self.row["clawed_units"]:
             self._thaw()
             if self.story.status.value in {"disputed", "clawed_back"}:
@@ -233,36 +276,30 @@ class DisputeBook:
             self.changes.post(self._entries(f"{self.at.dispute_id}:thawed:{self.facts}").thawed(units))
         self.row["frozen"] = "[]"
 
-    def _claw_back(self) -> None:
-        local = Money(self.row["withdrawn_units"], Asset.parse(self.row["asset"]))
+    def _claw_back(self, local: Money) -> None:
         value, fees = worth(Price.from_json(orjson.loads(self.capture["lines"])), local, self.returned)
-        left, parts, taken_frozen, taken_lots = value - sum(fees.values()), dict(fees), 0, 0
-        allocated: list[tuple[str, str, int]] = [(name, "", units) for name, units in fees.items() if units]
-        for lot_id, units in orjson.loads(self.row["frozen"]):
-            part = min(units, left)
-            self._lot(lot_id, frozen_units=-units, remaining_units=-part)
-            if part < units:
-                self.changes.post(self._entries(f"{self.at.dispute_id}:thawed:{self.facts}").thawed(units - part))
-            taken_frozen, left = taken_frozen + part, left - part
-            allocated.append(("lot", lot_id, part))
-        self.row["frozen"] = "[]"
-        for lot in sorted(self.lots.values(), key=lambda one: (one["created_us"], one["id"])):
-            part = min(max(0, free_of(lot)), left) if lot["kind"] == "paid" else 0
-            if part:
-                self._lot(lot["id"], remaining_units=-part)
-                taken_lots, left = taken_lots + part, left - part
-                allocated.append(("lot", lot["id"], part))
+        frozen: list[tuple[str, int]] = orjson.loads(self.row["frozen"])
         side = side_of(self.view, self.at.merchant_id, self.at.mode)
-        for name, there in (("reserve", side.reserve), ("available", side.available), ("receivable", left)):
-            part = min(left, max(0, there))
-            if part:
-                parts[name], left = part, left - part
-                allocated.append((name, "", part))
-        borne = Borne(taken_frozen, taken_lots, parts)
+        free = {
+            lot["id"]: max(0, free_of(lot)) for lot in sorted(self.lots.values(), key=_oldest) if lot["kind"] == "paid"
+        }
+        taken = who_bears(value, fees, frozen, free, {"reserve": side.reserve, "available": side.available})
+        for lot_id, units in frozen:
+            self._lot(lot_id, frozen_units=-units, remaining_units=-taken.frozen.get(lot_id, 0))
+        for lot_id, units in taken.lots.items():
+            self._lot(lot_id, remaining_units=-units)
+        thawed = sum(units for _, units in frozen) - sum(taken.frozen.values())
+        if thawed:
+            self.changes.post(self._entries(f"{self.at.dispute_id}:thawed:{self.facts}").thawed(thawed))
+        self.row["frozen"] = "[]"
+        borne = Borne(sum(taken.frozen.values()), sum(taken.lots.values()), taken.parts)
         self._tell_debt(borne.merchant)
-        self.changes.post(self._entries(f"{self.at.dispute_id}:{self.row['withdrawals']}:lost").lost(local, borne))
-        self._allocate(allocated)
-        self.row["clawed_units"] = borne.total
+        fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:lost"
+        if self.row["clawed_units"]:
+            fact = f"{fact}:{self.row['withdrawn_units']}"
+        self.changes.post(self._entries(fact).lost(local, borne))
+        self._allocate(taken.rows())
+        self.row["clawed_units"] += borne.total
         self.story.tell(Fact.CLAWED_BACK, dispute=self.at.dispute_id, units=borne.total, merchant=borne.merchant)
 
     def _tell_debt(self, merchant: int) -> None:
@@ -335,17 +372,8 @@ class DisputeBook:
             self._ask("dispute_opened", disputed=money_body(event.amount), why=event.reason, inquiry=event.inquiry,
                       rail=event.rail)  # fmt: skip
         if self.state in ENDED:
-            for review in self.view.many("review", BY_SUBJECT, (self.at.merchant_id, self.at.dispute_id)):
-                if review["status"] == "open" and review["reason"] in {"dispute_opened", "dispute_deadline"}:
-                    self.changes.update("review", (self.at.merchant_id, review["id"]), status="resolved",
-                                        resolved_us=self.view.now_us)  # fmt: skip
-        changed = self.before is None or self.before["state"] != self.row["state"]
-        type_ = EventType.DISPUTE_OPENED if opened else EventType.DISPUTE_UPDATED
-        if not opened and changed and self.state in _TOLD:
-            type_ = _TOLD[self.state]
-        emit(self.changes, type_, self.at.dispute_id, dispute_object(self.row), self.at.merchant_id)
-        if opened and self.state in _TOLD:
-            emit(self.changes, _TOLD[self.state], self.at.dispute_id, dispute_object(self.row), self.at.merchant_id)
+            close_reviews(self.view, self.changes, self.row)
+        announce(self.changes, self.before, self.row, opened=opened)
 
     def _write(self) -> None:
         merchant = self.at.merchant_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ def dispute_object(row: Row) -> dict[str, Any]:
         "inquiry": bool(row["inquiry"]),
         "amount": usd_body(row["units"]),
         "disputed": money_body(Money(row["local_units"], asset)),
-        "withdrawn": money_body(Money(row["withdrawn_units"], asset)),
+        "withdrawn": money_body(Money(row["withdrawn_units"] + row["above_units"], asset)),
         "frozen": usd_body(sum(units for _, units in orjson.loads(row["frozen"]))),
         "clawed_back": usd_body(row["clawed_units"]),
         "stage": row["withdrawals"],
@@ -91,6 +91,58 @@ def worth(price: Price, local: Money, returned: Collection[str]) -> tuple[int, M
     return received.value.units * local.units // total, fees
 
 
+@dataclass(frozen=True, slots=True)
+class Bearing:
+    """Who bears a lost dispute, USD/9."""
+
+    fees: Mapping[str, int]
+    frozen: Mapping[str, int]
+    """Of the lots that were set aside for it."""
+    lots: Mapping[str, int]
+    """Of the customer's other paid lots, oldest first."""
+    merchant: Mapping[str, int]
+    """reserve, available, receivable."""
+
+    @property
+    def parts(self) -> dict[str, int]:
+        return {**self.fees, **self.merchant}
+
+    def rows(self) -> list[tuple[str, str, int]]:
+        """Return (source, subject, units), as it is kept."""
+        lots = [("lot", lot_id, units) for taken in (self.frozen, self.lots) for lot_id, units in taken.items()]
+        named = [(name, "", units) for name, units in self.fees.items()]
+        return [row for row in (*named, *lots, *((name, "", units) for name, units in self.merchant.items())) if row[2]]
+
+
+def who_bears(
+    value: int,
+    fees: Mapping[str, int],
+    frozen: Sequence[tuple[str, int]],
+    free: Mapping[str, int],
+    side: Mapping[str, int],
+) -> Bearing:
+    """Share out a loss in the order of the money rules; what is left then is owed.
+
+    Fee lines that we give back, the credit that was set aside, the customer's other free paid credit, the merchant's
+    reserve and available earnings.
+    """
+    left = value - sum(fees.values())
+
+    def take(there: Iterable[tuple[str, int]]) -> dict[str, int]:
+        nonlocal left
+        taken: dict[str, int] = {}
+        for name, units in there:
+            part = min(max(0, units), left)
+            if part:
+                taken[name], left = taken.get(name, 0) + part, left - part
+        return taken
+
+    of_frozen = take(frozen)
+    of_lots = take(free.items())
+    merchant = take(side.items())
+    return Bearing(fees, of_frozen, of_lots, {**merchant, "receivable": left} if left else merchant)
+
+
 def fresh(at: DisputeAt, event: DisputeEvent, capture: Row, now_us: int) -> Row:
     units = 0
     if capture["lines"]:
@@ -101,7 +153,7 @@ def fresh(at: DisputeAt, event: DisputeEvent, capture: Row, now_us: int) -> Row:
         "rail_dispute_id": at.rail_dispute_id, "payment_id": at.payment_id, "capture_id": at.capture_id,
         "wallet_id": at.wallet_id, "state": event.state.value, "inquiry": int(event.inquiry),
         "asset": str(event.amount.asset), "local_units": event.amount.units, "units": units, "withdrawn_units": 0,
-        "withdrawals": 0, "frozen": "[]", "clawed_units": 0, "reason": event.reason, "answer_by_us": None,
+        "withdrawals": 0, "returns": 0, "above_units": 0, "frozen": "[]", "clawed_units": 0, "reason": event.reason, "answer_by_us": None,
         "evidence": "{}", "answered": "", "reminded": 0, "next_check_us": now_us, "created_us": now_us,
         "updated_us": now_us,
     }  # fmt: skip

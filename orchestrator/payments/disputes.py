@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from adapters.base import RailAdapter, RailError
-from adapters.operations import AnswersDisputes, DisputeEvent, Evidence, ListsDisputes
+from adapters.operations import AnswersDisputes, DisputeEvent, DisputeState, Evidence, ListsDisputes
 from orchestrator.clock import Clock, from_us, rfc3339
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Capture, Dispute, DisputeAllocation, Payment, table_of
@@ -25,6 +25,7 @@ from orchestrator.ids import new_id
 from orchestrator.payments.confirmation import NotOurs
 from orchestrator.payments.crediting import ask_a_person
 from orchestrator.payments.dispute_book import DisputeBook
+from orchestrator.payments.dispute_events import ENDED
 from orchestrator.payments.dispute_terms import DisputeAt, dispute_object
 from orchestrator.settings import DisputePolicy
 
@@ -32,6 +33,8 @@ CALL_S_MAX: Final = 40
 LISTED_DAYS: Final = 90
 """How far back the rails are asked for disputes whose webhooks were lost."""
 CHECK_US: Final = 2_000_000
+CHECK_LATE_US: Final = 3600 * 1_000_000
+"""Of a dispute that is over and took more than there was: a refund that fails later makes it due at once."""
 REMIND_HOURS: Final = (72, 24, 0)
 """Before the deadline: a reminder each; the last one says that it has passed."""
 BATCH: Final = 100
@@ -189,11 +192,14 @@ class Disputes:
         return fresh
 
     async def run_once(self) -> int:
-        """Look at open disputes that are due: freeze what holds released, remind of deadlines."""
+        """Look at disputes that are due: freeze what holds released, take over what refunds did not, remind of deadlines."""
         table, now_us = table_of(Dispute), self.clock.now_us()
         due = await self.reads.all(
             select(table)
-            .where(table.c.state.in_(("needs_answer", "under_review")), table.c.next_check_us <= now_us)
+            .where(
+                or_(table.c.state.in_(("needs_answer", "under_review")), table.c.above_units > 0),
+                table.c.next_check_us <= now_us,
+            )
             .order_by(table.c.next_check_us)
             .limit(BATCH)
         )
@@ -210,7 +216,8 @@ class Disputes:
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             book = DisputeBook.again(view, changes, at, self.policy.returned(at.rail))
             if book is not None:
-                book.refreeze()
+                if not book.take_over():
+                    book.refreeze()
                 _remind(view, changes, book.row)
             return {}
 
@@ -229,7 +236,8 @@ def _open_for_answer(view: View, dispute: Row) -> Row:
 
 def _remind(view: View, changes: Changes, row: Row) -> None:
     """Tell of a deadline that comes near, each reminder once; move the next look on."""
-    key, columns = (row["merchant_id"], row["id"]), {"next_check_us": view.now_us + CHECK_US}
+    wait_us = CHECK_LATE_US if DisputeState(row["state"]) in ENDED else CHECK_US
+    key, columns = (row["merchant_id"], row["id"]), {"next_check_us": view.now_us + wait_us}
     due_us, given = row["answer_by_us"], row["reminded"]
     wants = row["state"] == "needs_answer" and not row["answered"] and due_us is not None and given < len(REMIND_HOURS)
     if wants and view.now_us >= due_us - REMIND_HOURS[given] * 3600 * 1_000_000:

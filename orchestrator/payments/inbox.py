@@ -173,7 +173,9 @@ class Inbox:
                     else:
                         await self.confirmation.apply(event_from_json(event))
                 except NotOurs as error:  # the other items of the message may well be ours
-                    state, note = "unplaced", str(error)
+                    # Of a dispute a rail may tell us once only, and before the word of the money itself has come.
+                    early = "about" in event and row["tries"] + 1 < TRIES_MAX
+                    state, note = ("received" if early else "unplaced"), str(error)
         except Exception as error:  # noqa: BLE001  # one webhook must not stop the others; it is tried again
             _log.exception("webhook_not_applied", rail=row["rail"], webhook=row["id"])
             state, note = ("stuck" if row["tries"] + 1 >= TRIES_MAX else "received"), repr(error)

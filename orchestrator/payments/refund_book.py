@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import orjson
 
-from orchestrator.clock import rfc3339
 from orchestrator.database.unit import Changes, Lock, Row, View, row_lock
 from orchestrator.errors import Conflict, Invalid
 from orchestrator.events.catalog import EventType, emit
@@ -21,11 +20,10 @@ from orchestrator.ledger.refund_recipes import Refunding, refunded_above, to_wal
 from orchestrator.payments.crediting import ask_a_person, holding_of
 from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.pricing import Price
-from orchestrator.payments.refund_terms import Share, Sources, Whole, free_of, take
+from orchestrator.payments.refund_terms import Share, Sources, Whole, free_of, refund_object, take
 from orchestrator.payments.story import Story, money_body, usd_body
 from rates.money import Asset, Money
 
-OPEN: Final = frozenset({"created", "sent", "pending"})
 OF_PAYMENT: Final = ("merchant_id", "payment_id")
 
 
@@ -57,6 +55,7 @@ class MoneyRow:
             row_lock("payment", self.merchant_id, self.payment_id),
             row_lock(self.table, self.merchant_id, self.id),
             Lock("refund", OF_PAYMENT, (self.merchant_id, self.payment_id)),
+            Lock("dispute", OF_PAYMENT, (self.merchant_id, self.payment_id)),
             row_lock("wallet", self.merchant_id, self.wallet_id),
             Lock("lot", OPEN_LOTS, (self.merchant_id, self.wallet_id, 1)),
             *reversal_locks(self.merchant_id, self.mode, self.wallet_id),
@@ -79,32 +78,6 @@ class RefundWanted:
     forced: bool
     """An operator's: what the customer has used is taken from other paid credit and from the merchant."""
     by: str
-
-
-def refund_object(row: Row) -> dict[str, Any]:
-    """Return a refund as events and the API show it."""
-    share = Share.of_row(row)
-    sources = Sources.of_row(row)
-    lines = [{"type": "principal", **usd_body(share.units)}]
-    lines += [{"type": name, **usd_body(units)} for name, units in share.lines.items()]
-    return {
-        "id": row["id"],
-        "payment": row["payment_id"],
-        "wallet": row["wallet_id"],
-        "status": "pending" if row["status"] in OPEN else row["status"],
-        "amount": usd_body(share.units),
-        "paid_back": None if row["destination"] == "wallet" else money_body(share.local),
-        "lines": lines,
-        "destination": row["destination"],
-        "from_merchant": usd_body(sources.available + sources.receivable),
-        "reason": row["reason"],
-        "origin": row["origin"],
-        "rail": row["rail"],
-        "rail_reference": row["rail_reference"],
-        "failure": row["failure"],
-        "created_at": rfc3339(row["created_us"]),
-        "updated_at": rfc3339(row["updated_us"]),
-    }
 
 
 @dataclass(slots=True)
@@ -318,17 +291,17 @@ class Book:
         self.story.refunds(opened=-share.units, gone=share.units)
         self._end(refund, "succeeded", EventType.REFUND_SUCCEEDED, rail_reference=reference or refund["rail_reference"])
 
-    def fail(self, refund: Row, why: str) -> None:
-        """The rail did not carry it out: the credit is back where it was taken from."""
+    def fail(self, refund: Row, why: str, **said: Any) -> None:
+        """The rail did not carry it out: the credit is back where it was taken from. ``said``: columns, its own words."""
         share, sources = Share.of_row(refund), Sources.of_row(refund)
         self._put_back(sources, gone=False)
         self._move(refunding_units=-share.local.units)
         self.changes.post(self._entries(refund).failed())
         self.story.refunds(opened=-share.units)
-        self._end(refund, "failed", EventType.REFUND_FAILED, failure=why[:200])
+        self._end(refund, "failed", EventType.REFUND_FAILED, failure=why[:200], **said)
         self._ask("refund_failed", refund["id"], why=why[:200], amount=usd_body(share.units))
 
-    def come_back(self, refund: Row, why: str) -> None:
+    def come_back(self, refund: Row, why: str, **said: Any) -> None:
         """A refund that was through came back: the money is with us again, and so is the credit."""
         share, sources = Share.of_row(refund), Sources.of_row(refund)
         self._put_back(sources, gone=True)
@@ -337,10 +310,18 @@ class Book:
         self.changes.post(entries.returned())
         self.changes.post(entries.failed())
         self.story.refunds(back=share.units)
-        self._end(refund, "failed", EventType.REFUND_REVERSED, failure=why[:200])
+        self._end(refund, "failed", EventType.REFUND_REVERSED, failure=why[:200], **said)
         self._ask("refund_returned", refund["id"], why=why[:200], amount=usd_body(share.units))
 
+    def _wake_disputes(self) -> None:
+        """A dispute took more than there was while this refund was under way: it takes over what the refund did not."""
+        for row in self.view.many("dispute", OF_PAYMENT, (self.at.merchant_id, self.at.payment_id)):
+            if row["above_units"]:
+                self.changes.update("dispute", (row["merchant_id"], row["id"]), next_check_us=self.view.now_us)
+
     def _end(self, refund: Row, status: str, type_: EventType, **columns: Any) -> None:
+        if status == "failed":
+            self._wake_disputes()
         new = {"status": status, "updated_us": self.view.now_us, **columns}
         self.changes.update("refund", (self.at.merchant_id, refund["id"]), **new)
         self.story.tell(self._fact(), refund=refund["id"], outcome=status)

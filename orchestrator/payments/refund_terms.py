@@ -12,10 +12,13 @@ from typing import Any, Final
 
 import orjson
 
+from orchestrator.clock import rfc3339
 from orchestrator.database.unit import Row
 from orchestrator.payments.pricing import Price
+from orchestrator.payments.story import money_body, usd_body
 from rates.money import WALLET_USD, Asset, Money
 
+OPEN: Final = frozenset({"created", "sent", "pending"})
 FEE_LINES: Final = ("rail_fee", "platform_fee", "fx_spread")
 """Lines of a price that the configuration may give back; with all of them ``rounding`` goes back too."""
 
@@ -140,3 +143,29 @@ def take(units: int, money_id: str, lots: Sequence[Row], available: int, *, used
         return None
     of_merchant = min(left, max(0, available))
     return Sources(tuple(parts), of_merchant, left - of_merchant)
+
+
+def refund_object(row: Row) -> dict[str, Any]:
+    """Return a refund as events and the API show it."""
+    share = Share.of_row(row)
+    sources = Sources.of_row(row)
+    lines = [{"type": "principal", **usd_body(share.units)}]
+    lines += [{"type": name, **usd_body(units)} for name, units in share.lines.items()]
+    return {
+        "id": row["id"],
+        "payment": row["payment_id"],
+        "wallet": row["wallet_id"],
+        "status": "pending" if row["status"] in OPEN else row["status"],
+        "amount": usd_body(share.units),
+        "paid_back": None if row["destination"] == "wallet" else money_body(share.local),
+        "lines": lines,
+        "destination": row["destination"],
+        "from_merchant": usd_body(sources.available + sources.receivable),
+        "reason": row["reason"],
+        "origin": row["origin"],
+        "rail": row["rail"],
+        "rail_reference": row["rail_reference"],
+        "failure": row["failure"],
+        "created_at": rfc3339(row["created_us"]),
+        "updated_at": rfc3339(row["updated_us"]),
+    }

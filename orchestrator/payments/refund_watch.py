@@ -17,8 +17,8 @@ from orchestrator.database.tables import Refund, table_of
 from orchestrator.database.unit import Changes, Row, View
 from orchestrator.errors import NotFound
 from orchestrator.payments.crediting import ask_a_person
-from orchestrator.payments.refund_book import OPEN
-from orchestrator.payments.refunds import CALL_S_MAX, CHECK_FIRST_US, Refunds
+from orchestrator.payments.refund_terms import OPEN
+from orchestrator.payments.refunds import CHECK_FIRST_US, Refunds
 from orchestrator.payments.story import money_body
 from rates.money import Asset, Money
 
@@ -68,16 +68,13 @@ class RefundWatch:
             _log.error("rail_not_configured", rail=refund["rail"], account=refund["account"], refund=refund["id"])
             return
         try:
-            async with asyncio.timeout(CALL_S_MAX):
-                event = await adapter.fetch_refund(await self.refunds.order(refund))
+            if await self.refunds.ask(refund):
+                return
         except RefundRefused as no:
             await self.refunds.fail(refund, f"{no.code}: {no}")
             return
         except (RailError, TimeoutError) as error:
             self.refunds.say("rail_not_answering", refund, error)
-            return
-        if event is not None:
-            await self.refunds.apply(event)
             return
         age_s = (self.refunds.clock.now_us() - refund["created_us"]) / 1_000_000
         if refund["status"] == "sent" and age_s < adapter.resend_window_seconds - RESEND_MARGIN_S:

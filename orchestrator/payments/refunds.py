@@ -21,7 +21,7 @@ from sqlalchemy import Select, select
 from adapters import operations
 from adapters.base import OutcomeUnknown, RailAdapter, RailError
 from adapters.operations import RefundEvent, RefundOrder, RefundRefused, RefundState
-from orchestrator.clock import Clock, from_us
+from orchestrator.clock import Clock, from_us, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Capture, Deposit, Payment, Refund, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
@@ -29,8 +29,8 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Invalid, NotFound, Refusal
 from orchestrator.ids import new_id
 from orchestrator.payments.confirmation import NotOurs
-from orchestrator.payments.refund_book import OPEN, Book, MoneyRow, RefundWanted, lot_locks
-from orchestrator.payments.refund_terms import Share
+from orchestrator.payments.refund_book import Book, MoneyRow, RefundWanted, lot_locks
+from orchestrator.payments.refund_terms import OPEN, Share
 from orchestrator.settings import RefundPolicy
 from orchestrator.sweeps.refunds import ChainRefunds
 from orchestrator.sweeps.refunds import RefundWanted as ChainWanted
@@ -165,6 +165,17 @@ class Refunds:
         assert isinstance(adapter, operations.Refunds), "it was one when the refund was asked for"
         return await adapter.refund_payment(await self.order(refund))
 
+    async def ask(self, refund: Row) -> bool:
+        """Ask the rail what became of a refund and take what it says; False where it says nothing. Raises RailError."""
+        adapter = self.rails.get((refund["rail"], refund["account"]))
+        if not isinstance(adapter, operations.Refunds):
+            return False
+        async with asyncio.timeout(CALL_S_MAX):
+            event = await adapter.fetch_refund(await self.order(refund))
+        if event is not None:
+            await self.apply(event)
+        return event is not None
+
     async def order(self, refund: Row) -> RefundOrder:
         table = table_of(Capture)
         capture = await self.reads.one(
@@ -230,12 +241,15 @@ class Refunds:
             return await self._pending(refund, event)
         if event.state is RefundState.FAILED:
             why = event.reason or "the rail could not send it"
-            await self.fail(refund, why)
+            reference = event.rail_reference or refund["rail_reference"]
+            await self.fail(refund, why, failed_us=to_us(event.occurred_at), rail_reference=reference)
             return "failed"
         return await self.ended(refund, lambda book, row: self._succeeded(book, row, event), "succeeded")
 
     @staticmethod
     def _succeeded(book: Book, row: Row, event: RefundEvent) -> None:
+        if row["status"] == "failed" and row["failed_us"] is not None and to_us(event.occurred_at) <= row["failed_us"]:
+            return  # an older word: it was through before it came back
         if row["status"] == "failed":  # it came back to us in the books, and went out all the same
             share = Share.of_row(row)
             again = RefundWanted(new_id("ref"), row["merchant_id"], row["mode"], row["payment_id"], None,
@@ -265,8 +279,8 @@ class Refunds:
         await self.submit(refund, decide)
         return "pending"
 
-    async def fail(self, refund: Row, why: str) -> None:
-        await self.ended(refund, lambda book, row: _failed(book, row, why), "failed")
+    async def fail(self, refund: Row, why: str, **said: Any) -> None:
+        await self.ended(refund, lambda book, row: _failed(book, row, why, **said), "failed")
 
     async def ended(self, refund: Row, book_it: Callable[[Book, Row], None], outcome: str) -> str:
         """Book the end of a refund: each outcome once for ever."""
@@ -325,11 +339,9 @@ class Refunds:
         _log.warning(what, rail=refund["rail"], refund=refund["id"], error=type(error).__name__, text=str(error)[:200])
 
 
-def _failed(book: Book, row: Row, why: str) -> None:
-    if row["status"] == "succeeded":
-        book.come_back(row, why)
-    else:
-        book.fail(row, why)
+def _failed(book: Book, row: Row, why: str, **said: Any) -> None:
+    end = book.come_back if row["status"] == "succeeded" else book.fail
+    end(row, why, **said)
 
 
 def _money_row(table: str, row: Row, wallet_id: str) -> MoneyRow:

@@ -24,6 +24,7 @@ from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Busy, NotFound
 from orchestrator.payments.crediting import ask_a_person, holding_of
+from orchestrator.payments.refunds import Refunds
 from orchestrator.reconciliation.matching import (
     OWN_BOOK,
     SETTLES_US,
@@ -54,6 +55,7 @@ class Reconciliation:
     reads: Reads
     rails: Rails
     clock: Clock
+    refunds: Refunds
 
     def accounts(self, rail: str | None = None, account: str | None = None) -> list[tuple[str, str]]:
         """Return the accounts that report, of one rail or all. Raises NotFound where a name fits none."""
@@ -131,6 +133,8 @@ class Reconciliation:
         if line["kind"] == LineKind.PAYOUT.value:
             return await self._payout(line)
         found = await self._find(line)
+        if found is not None and not found.happened and line["kind"] in {LineKind.REFUND, LineKind.REFUND_FAILED}:
+            found = await self._hear(found, line)
         merchant, mode = (found.merchant_id, found.mode) if found is not None else (OWN_BOOK, line["mode"])
         key = (line["rail"], line["account"], line["mode"], line["line_id"])
         locks = [
@@ -140,7 +144,6 @@ class Reconciliation:
         ]
         if found is not None:
             locks.append(Lock("settlement_match", BY_OBJECT, (*key[:3], found.object_id)))
-            await self._nudge(found, line)
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             before = view.one("settlement_match", *key)
@@ -189,7 +192,7 @@ class Reconciliation:
             if row is None:
                 return None
             back = kind is LineKind.DISPUTE_REVERSED
-            units, happened = row["local_units"], row["withdrawals"] > 0 and (not back or not row["withdrawn_units"])
+            units, happened = row["local_units"], row["withdrawals"] > 0 and (not back or row["returns"] > 0)
         amount = Money(sign * units, Asset.parse(row["asset"]))
         return Found(row["merchant_id"], row["mode"], row["id"], row["payment_id"], amount, happened)
 
@@ -199,18 +202,14 @@ class Reconciliation:
         table = table_of(model)
         return await self.reads.one(select(table).where(*(table.c[name] == value for name, value in where.items())))
 
-    async def _nudge(self, found: Found, line: Row) -> None:
-        """A rail that reports a refund which is open here has more to say: have it asked now."""
-        if found.happened or line["kind"] != LineKind.REFUND.value:
-            return
-
-        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-            if view.one("refund", found.merchant_id, found.object_id) is not None:
-                changes.update("refund", (found.merchant_id, found.object_id), next_check_us=view.now_us)
-            return {}
-
-        locks = (row_lock("refund", found.merchant_id, found.object_id),)
-        await self.writer.submit(Unit(found.merchant_id, found.mode, None, locks, decide))
+    async def _hear(self, found: Found, line: Row) -> Found | None:
+        """A rail that reports a refund as through or as come back has a word for us that was lost: ask it now."""
+        try:
+            await self.refunds.ask(await self.refunds.find(found.object_id))
+        except (RailError, TimeoutError) as error:
+            _log.warning("refund_not_asked", refund=found.object_id, error=str(error)[:200])
+            return found
+        return await self._find(line)
 
     async def _payout(self, line: Row) -> str:
         """Book what the rail paid into the bank: each merchant's part is the sum of the lines that it is made of."""

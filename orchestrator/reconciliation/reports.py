@@ -140,7 +140,7 @@ async def _not_reported(view: Snapshot, place: Mapping[str, str], booked: set[tu
             found[row["asset"]] += row["local_units"] * (int(left) - int(back))
     for row in await view.all(select(disputes).where(*mine(disputes))):
         there = ("dispute", row["id"]) in booked and ("dispute_reversed", row["id"]) not in booked
-        here = row["withdrawn_units"] > 0
+        here = row["withdrawn_units"] + row["above_units"] > 0
         found[row["asset"]] += row["local_units"] * (int(there) - int(here))
     return found
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from orchestrator.database.tables import Dispute, Refund, table_of
 from orchestrator.payments.dispute_terms import dispute_object
-from orchestrator.payments.refund_book import refund_object
+from orchestrator.payments.refund_terms import refund_object
 from orchestrator.services import Services
 from orchestrator.web.dashboard import Dashboard
 

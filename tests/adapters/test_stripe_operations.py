@@ -104,18 +104,22 @@ async def test_a_dispute_is_heard_answered_and_decided(
     rail: RailUnderTest, text: str, state: DisputeState, funds: Funds
 ) -> None:
     adapter, order = stripe_of(rail), await paid(rail, "4000000000000259")
-    [dispute] = await adapter.list_disputes(datetime.now(UTC) - timedelta(hours=1))
+    moved, dispute = await adapter.list_disputes(datetime.now(UTC) - timedelta(hours=1))
+    assert (moved.funds, dispute.funds) == (Funds.WITHDRAWN, Funds.UNCHANGED)
     assert (dispute.state, dispute.inquiry, dispute.money_id) == (DisputeState.NEEDS_ANSWER, False, order.money_id)
     assert dispute.amount == order.amount
     assert dispute.answer_by is not None
     with pytest.raises(RefundRefused, match="charged back"):
         await adapter.refund_payment(order)
     await adapter.submit_evidence(dispute.dispute_id, Evidence(text, usage_log="2026-11-23 12:00 used 1 USD"))
-    [ended] = await adapter.list_disputes(datetime.now(UTC) - timedelta(hours=1))
+    *listed, ended = await adapter.list_disputes(datetime.now(UTC) - timedelta(hours=1))
     assert ended.state is state
+    assert [one.funds for one in listed] == ([Funds.RETURNED] if state is DisputeState.WON else []) + [Funds.WITHDRAWN]
     await rail.box.wait_for(2 + 4)
     told = [event for event in reversals(rail) if isinstance(event, DisputeEvent)]
     assert Funds.WITHDRAWN in {event.funds for event in told}
+    moves = {event.event_id for event in told if event.funds is not Funds.UNCHANGED}
+    assert moves == {event.event_id for event in listed}, "one id, whatever way it is told"
     assert funds in {event.funds for event in told}
     assert state in {event.state for event in told}
 
@@ -125,7 +129,7 @@ async def test_an_inquiry_moves_no_money_and_a_dispute_can_be_accepted(rail: Rai
     [inquiry] = await adapter.list_disputes(datetime.now(UTC) - timedelta(hours=1))
     assert inquiry.inquiry
     await paid(rail, "4000000000000259")
-    dispute, _ = await adapter.list_disputes(datetime.now(UTC) - timedelta(hours=1))
+    dispute, *_ = await adapter.list_disputes(datetime.now(UTC) - timedelta(hours=1))
     await adapter.accept_dispute(dispute.dispute_id)
     await adapter.accept_dispute(dispute.dispute_id)
     states = {one.dispute_id: one.state for one in await adapter.list_disputes(datetime.now(UTC) - timedelta(hours=1))}

@@ -1,4 +1,5 @@
-"""What ``make soak`` runs: tests marked ``soak``, then every property again and again with other seeds until DURATION_S is over,
+"""What ``make soak`` runs: tests marked ``soak``, the simulation (200 seeds of 50 payments, or as many as half of DURATION_S
+allows), then every property again and again with other seeds until DURATION_S is over,
 then how the ledger's figures change with ten million stored postings (``bench.load.growth``).
 
 The seed of a round is SEED plus its number, printed before it: ``make soak SEED=that`` replays it first.
@@ -33,6 +34,9 @@ def main() -> int:
     if marked not in {0, NO_TESTS}:
         say(f"soak: failed with SEED={seed}")
         return marked
+    simulated = [sys.executable, "-m", "tests.simulation.soak", str(seed), "200", "50", str(int(seconds / 2))]
+    if subprocess.run(simulated, check=False).returncode:
+        return 1
     rounds = 0
     while rounds == 0 or time.monotonic() < deadline:
         say(f"soak: properties with SEED={seed + rounds}")

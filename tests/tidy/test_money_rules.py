@@ -23,6 +23,8 @@ RULES = {
         "test_no_fact_is_refused_in_any_status",
         "test_money_is_credited_or_held_for_a_person_whatever_a_rail_says",
         "test_whatever_order_the_words_of_a_lost_dispute_come_in_the_books_are_the_same",
+        "test_whatever_goes_wrong_every_unit_is_credited_sent_back_or_in_review",
+        "test_money_that_came_back_before_we_heard_that_it_was_gone_is_not_gone",
         "test_a_withdrawal_above_what_is_left_is_the_merchant_s_to_settle_and_a_person_s_to_look_at",
         "test_a_refund_made_in_the_vendor_s_dashboard_is_booked_as_a_fact",
     ),

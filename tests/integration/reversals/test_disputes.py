@@ -246,7 +246,7 @@ async def test_a_partial_second_stage_and_a_lost_webhook_are_found_by_asking(sql
         paid = await scene.paid("DE", "20.00")
         scene.here.switched_off.add("inbox")
         await scene.here.post(f"{scene.here.sandbox_url}/stripe/main/_bank/disputes", {"payment_intent": paid.money_id})
-        assert await scene.services.disputes.poll() == 1
+        assert await scene.services.disputes.poll() == 2  # it began, and its funds went
         assert await scene.services.disputes.poll() == 0
         (row,) = await scene.rows(tables.Dispute)
         assert (row["state"], row["inquiry"]) == ("needs_answer", 0)
