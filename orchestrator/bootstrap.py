@@ -16,6 +16,7 @@ from aiohttp import web
 from adapters import registry
 from adapters.base import RailAccount, RailAdapter, RailMisconfigured, SimulatorSettings
 from adapters.kit.chain.secrets_guard import field_holding_a_key, place_of_a_wallet_key
+from adapters.operations import ReportsSettlement
 from orchestrator.access import Access
 from orchestrator.clock import Clock
 from orchestrator.compliance.screening import ScreeningPolicy
@@ -289,7 +290,7 @@ def _assemble(
         prices=prices,
         metering=Metering(writer, prices, clock),
         reratings=Reratings(writer, reads, prices),
-        earnings=Earnings(writer, reads, clock, settings.earnings.tiers),
+        earnings=Earnings(writer, reads, clock, settings.earnings.tiers, _reporting(settings, rails)),
         payouts=Payouts(writer, reads, settings.earnings.tiers),
         anchors=_anchors(settings, writer, reads, clock),
         sweeps=sweeps,
@@ -319,6 +320,12 @@ def _sweeps(loaded: Loaded, writer: Writer, reads: Reads) -> Sweeps:
     block = loaded.settings.sweeps
     signer = SignerClient(Path(block.signer_socket)) if block.signer_socket else None
     return Sweeps(ChainMachine(writer, reads, signer, loaded.sending), block.worth_times_cost)
+
+
+def _reporting(settings: Settings, rails: Rails) -> list[tuple[str, str]]:
+    """Return the accounts whose payouts to us earnings wait for."""
+    reporting = [place for place, adapter in rails.items() if isinstance(adapter, ReportsSettlement)]
+    return reporting if settings.earnings.wait_for_rail_payout else []
 
 
 def _anchors(settings: Settings, writer: Writer, reads: Reads, clock: Clock) -> Anchors:

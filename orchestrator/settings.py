@@ -162,6 +162,9 @@ class RiskTier(_Part):
 
 
 class Earnings(_Part):
+    wait_for_rail_payout: bool = True
+    """A day's earnings also wait until the rails have paid out, into our bank, everything that they took until that day's
+    end, by their own reports. False where the rails pay nothing out, as the simulated ones do: then the delay alone decides."""
     tiers: Annotated[Mapping[str, RiskTier], Field(min_length=1)] = {
         "standard": RiskTier(delay_days=7, reserve_bps=500, reserve_days=90)
     }

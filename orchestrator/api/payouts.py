@@ -50,13 +50,13 @@ class PayoutTerms(Body):
 
 class PayoutQuery(Page):
     merchant: str | None = Field(default=None, max_length=80, description="For the platform. Default: every merchant.")
-    status: str | None = Field(default=None, pattern="^(requested|sent|paid|failed|canceled)$")
+    status: str | None = Field(default=None, pattern="^(requested|sent|paid|failed|canceled|returned)$")
 
 
 class PayoutShown(Shown):
     id: str
     merchant: str
-    status: str = Field(description="requested, sent, paid, failed or canceled")
+    status: str = Field(description="requested, sent, paid, failed, canceled or returned")
     amount: dict[str, str]
     destination: dict[str, str]
     requested_by: str
@@ -133,6 +133,10 @@ async def fail_payout(context: Context[Services], body: FailPayout) -> Answer:
     return Answer(await context.services.payouts.fail(context.path["id"], body.reason))
 
 
+async def return_payout(context: Context[Services], body: FailPayout) -> Answer:
+    return Answer(await context.services.payouts.take_back(context.path["id"], body.reason))
+
+
 async def get_terms(context: Context[Services]) -> Answer:
     return Answer(terms_object(await context.services.access.merchant(context.path["id"])))
 
@@ -160,6 +164,9 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/payouts/{id}/fail", fail_payout, summary="Cancel a payout, or note that the bank refused it",
              tag="Payouts", body=FailPayout, answer=PayoutShown, scopes=(PLATFORM,), refusals=(409,),
              description="The merchant has the amount again."),
+    Endpoint("POST", "/v1/payouts/{id}/return", return_payout, summary="Note that the bank sent a paid one back",
+             tag="Payouts", body=FailPayout, answer=PayoutShown, scopes=(PLATFORM,), refusals=(409,),
+             description="The merchant has the amount again, once however often it is said."),
     Endpoint("GET", "/v1/merchants/{id}/payout_terms", get_terms, summary="Look at a merchant's terms of payout",
              tag="Payouts", answer=TermsShown, scopes=(PLATFORM,)),
     Endpoint("PUT", "/v1/merchants/{id}/payout_terms", put_terms, summary="Set risk tier and destination",

@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     payouts.command("approve")(payouts_approve)
     payouts.command("confirm")(payouts_confirm)
     payouts.command("fail")(payouts_fail)
+    payouts.command("return")(payouts_return)
     payouts.command("terms")(payouts_terms)
     app.add_typer(payouts, name="payouts")
 
@@ -99,6 +100,17 @@ def payouts_fail(
 ) -> None:
     """Cancel a payout, or note that the bank refused it: the merchant has the amount again."""
     _show(run(call(config, "POST", f"/v1/payouts/{payout}/fail", {"reason": reason})), json_=json_)
+
+
+def payouts_return(
+    *,
+    payout: PayoutArgument,
+    reason: Annotated[str, typer.Argument(help="Why, in the bank's words: the merchant reads it.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Note that the bank sent a paid payout back: the merchant has the amount again."""
+    _show(run(call(config, "POST", f"/v1/payouts/{payout}/return", {"reason": reason})), json_=json_)
 
 
 def payouts_terms(

@@ -522,6 +522,7 @@ class Capture(SQLModel, table=True):
     __table_args__ = _args(
         UniqueConstraint("merchant_id", "rail", "account", "mode", "money_id"),
         Index("capture_payment", "merchant_id", "payment_id"),
+        Index("capture_created", "merchant_id", "mode", "created_us"),
         CheckConstraint(GOES_BACK, name="capture_goes_back_once"),
     )
     merchant_id: str = _text(primary_key=True)
@@ -1157,7 +1158,7 @@ class Payout(SQLModel, table=True):
     id: str = _text(primary_key=True)
     mode: str = _text()
     status: str = _text()
-    """requested | sent | paid | failed | canceled"""
+    """requested | sent | paid | failed | canceled | returned"""
     units: int = _big()
     """USD/9."""
     destination: str = _text()

@@ -48,6 +48,7 @@ class EventType(StrEnum):
     PAYOUT_CREATED = "payout.created"
     PAYOUT_PAID = "payout.paid"
     PAYOUT_FAILED = "payout.failed"
+    PAYOUT_RETURNED = "payout.returned"
     MANDATE_SAVED = "mandate.saved"
     MANDATE_REVOKED = "mandate.revoked"
     AUTO_TOPUP_FAILED = "auto_topup.failed"

@@ -12,7 +12,7 @@ Days mature in their order. Every step has a key of its own, so that it happens 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -21,7 +21,7 @@ from sqlalchemy import Select, select
 
 from orchestrator.clock import Clock, from_us
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Earning, JournalEntry, Posting, Shard, table_of
+from orchestrator.database.tables import Capture, Earning, JournalEntry, Posting, SettlementMatch, Shard, table_of
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.ledger.chart import Account
@@ -38,6 +38,8 @@ CLOSES_AFTER_US: Final = 60_000_000
 ROUND_MAX: Final = 200
 DAY_READ_S_MAX: Final = 300
 READ_ROWS: Final = 5000
+LOOK_AGAIN_US: Final = 3600 * 1_000_000
+"""For the payout of a rail that is not there yet: its report is read once a day."""
 STANDARD: Final = "standard"
 
 _log = structlog.get_logger("earnings")
@@ -59,12 +61,12 @@ class Day:
 
 
 def may_mature_us(day: int, tier: RiskTier) -> int:
-    """Return when a day's earnings may become available: the one place that says so.
-
-    The tier's delay alone decides for now. Where the rails' own payouts are reconciled, the day waits for that of its
-    last capture too (money rule 20).
-    """
+    """Return when a day's earnings may become available at the earliest; the rails' payouts may make it later."""
     return (day + 1 + tier.delay_days) * DAY_US
+
+
+def batched(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (ids[at : at + size] for at in range(0, len(ids), size))
 
 
 def fact_of(day: int) -> str:
@@ -75,7 +77,12 @@ def fact_of(day: int) -> str:
 class Earnings:
     """Closes days, matures them, releases reserves. May run in several processes at once."""
 
-    def __init__(self, writer: Writer, reads: Reads, clock: Clock, tiers: Mapping[str, RiskTier]) -> None:
+    def __init__(
+        self, writer: Writer, reads: Reads, clock: Clock, tiers: Mapping[str, RiskTier],
+        reporting: Collection[tuple[str, str]] = (),
+    ) -> None:  # fmt: skip
+        """``reporting``: (rail, account) whose payouts to us are waited for, by their reports (money rule 20)."""
+        self._reporting = frozenset(reporting)
         self._writer = writer
         self._reads = reads
         self._clock = clock
@@ -147,18 +154,64 @@ class Earnings:
     async def _mature_due(self) -> int:
         table = table_of(Earning)
         due = select(table).where(table.c.status == "pending", table.c.due_us <= self._clock.now_us())
-        return await self._each(due.order_by(table.c.merchant_id, table.c.mode, table.c.day), self._mature)
+        return await self._each(due.order_by(table.c.merchant_id, table.c.mode, table.c.day), self._mature, self._waits)
+
+    async def _waits(self, row: Row, day_before: int | None) -> bool:
+        """Say whether a rail still owes us money that it took until the end of this day; look again in an hour then."""
+        first_us = 0 if day_before is None else (day_before + 1) * DAY_US  # what came earlier kept that day waiting
+        table = table_of(Capture)
+        book = (row["merchant_id"], row["mode"])
+        captures = await self._reads.all(
+            select(table.c.id, table.c.rail, table.c.account).where(
+                table.c.merchant_id == book[0], table.c.mode == book[1], table.c.status == "credited",
+                table.c.created_us >= first_us, table.c.created_us < (row["day"] + 1) * DAY_US,
+            )
+        )  # fmt: skip
+        owed = {one["id"] for one in captures if (one["rail"], one["account"]) in self._reporting}
+        owed -= await self._paid_out(book[1], owed)
+        if not owed:
+            return False
+        _log.info("earnings_wait_for_rail", merchant=book[0], day=row["day"], captures=len(owed))
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            mine = view.one("earning", *book, row["day"])
+            if mine is not None and mine["status"] == "pending":
+                changes.update("earning", (*book, row["day"]), due_us=view.now_us + LOOK_AGAIN_US)
+            return {}
+
+        await self._writer.submit(Unit(*book, None, _day_locks(book, row["day"]), decide))
+        return True
+
+    async def _paid_out(self, mode: str, captures: Collection[str]) -> set[str]:
+        """Return which of these captures are part of a payout that a rail reports and that was booked."""
+        table, paid = table_of(SettlementMatch), set[str]()
+        for rail, account in self._reporting:
+            for part in batched(sorted(captures), READ_ROWS):
+                rows = await self._reads.all(
+                    select(table.c.object_id).where(
+                        table.c.rail == rail, table.c.account == account, table.c.mode == mode,
+                        table.c.object_id.in_(part), table.c.kind == "payment", table.c.payout != "",
+                    )
+                )  # fmt: skip
+                paid |= {one["object_id"] for one in rows}
+        return paid
 
     async def _release_due(self) -> int:
         table = table_of(Earning)
         due = select(table).where(table.c.status == "available", table.c.reserve_due_us <= self._clock.now_us())
         return await self._each(due.order_by(table.c.merchant_id, table.c.mode, table.c.day), self._release)
 
-    async def _each(self, query: Select[Any], step: Callable[[Row, int | None], Unit]) -> int:
+    async def _each(
+        self, query: Select[Any], step: Callable[[Row, int | None], Unit],
+        waits: Callable[[Row, int | None], Awaitable[bool]] | None = None,
+    ) -> int:  # fmt: skip
         done = 0
         for row in await self._reads.all(query.limit(ROUND_MAX)):
+            before = await self._day_before(row)
+            if waits is not None and self._reporting and await waits(row, before):
+                continue
             try:
-                await self._writer.submit(step(row, await self._day_before(row)))
+                await self._writer.submit(step(row, before))
             except _NotYet as reason:
                 _log.debug("earning_waits", merchant=row["merchant_id"], day=row["day"], reason=str(reason))
             else:

@@ -19,6 +19,7 @@ RESERVE_RELEASE: Final = "reserve_release"
 PAYOUT: Final = "payout"
 PAYOUT_PAID: Final = "payout_paid"
 PAYOUT_FAILED: Final = "payout_failed"
+PAYOUT_RETURNED: Final = "payout_returned"
 BPS: Final = 10_000
 
 
@@ -110,6 +111,12 @@ def confirm_payout(payout_id: str, units: int) -> Entry:
 def fail_payout(payout_id: str, units: int) -> Entry:
     """It was refused, or did not arrive: the merchant has it again."""
     return entry(PAYOUT_FAILED, payout_id, debit(Account.PAYOUT_TRANSIT, _usd(units)),
+                 credit(Account.MERCHANT_AVAILABLE, _usd(units)))  # fmt: skip
+
+
+def return_payout(payout_id: str, units: int) -> Entry:
+    """The bank paid it and sent it back weeks later: the merchant has it again."""
+    return entry(PAYOUT_RETURNED, payout_id, debit(Account.BANK, _usd(units)),
                  credit(Account.MERCHANT_AVAILABLE, _usd(units)))  # fmt: skip
 
 

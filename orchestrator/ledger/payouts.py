@@ -1,6 +1,6 @@
 """Money out to a merchant, in two steps and by two people.
 
-    requested -- approve --> sent -- confirm --> paid
+    requested -- approve --> sent -- confirm --> paid -- take back --> returned
         |                      |
         +-- fail --> canceled  +-- fail --> failed
 
@@ -25,7 +25,7 @@ from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator.ledger.merchant_side import side_locks, side_of
-from orchestrator.ledger.payout_recipes import confirm_payout, fail_payout, request_payout
+from orchestrator.ledger.payout_recipes import confirm_payout, fail_payout, request_payout, return_payout
 from orchestrator.ledger.refusals import usd
 from orchestrator.settings import RiskTier
 
@@ -131,6 +131,19 @@ class Payouts:
             changes.post(fail_payout(row["id"], row["units"]))
             status = "canceled" if row["status"] == "requested" else "failed"
             return _told(changes, "payout.failed", _set(view, changes, row, status=status, failure=reason))
+
+        return await self._step(payout_id, step)
+
+    async def take_back(self, payout_id: str, reason: str) -> Shown:
+        """The bank sent a paid one back: the merchant has it again, once. Raises Conflict (not paid), NotFound, Invalid."""
+        _assert_text(reason, "/reason")
+
+        def step(view: View, changes: Changes, row: Row) -> Shown:
+            if row["status"] == "returned":
+                return payout_object(row)
+            _assert_status(row, "paid")
+            changes.post(return_payout(row["id"], row["units"]))
+            return _told(changes, "payout.returned", _set(view, changes, row, status="returned", failure=reason))
 
         return await self._step(payout_id, step)
 

@@ -53,7 +53,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.post("/dashboard/reviews/{review}", closed(reviews.act)),
         web.get("/dashboard/money-back", closed(MoneyBack(services, board).show)),
         web.get("/dashboard/payouts", closed(payouts.show)),
-        web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail}", closed(payouts.act)),
+        web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail|return}", closed(payouts.act)),
     ]
 
 

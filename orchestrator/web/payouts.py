@@ -45,6 +45,8 @@ class PayoutDesk:
                     await payouts.approve(payout, f"operator:{person.name}")
                 case "confirm":
                     await payouts.confirm(payout, words)
+                case "return":
+                    await payouts.take_back(payout, words)
                 case _:
                     await payouts.fail(payout, words)
         except Refusal as refusal:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from orchestrator.database.unit import Changes, Unit, View, row_lock
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.check import check
 from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.payout_recipes import MerchantSide
-from tests.integration.ledger_proof.books import TIERS, USD, Books
+from tests.integration.ledger_proof.books import MERCHANT, MODE, TIERS, USD, Books
 
 
 async def test_a_day_matures_after_its_delay_and_gives_its_reserve_back(books: Books) -> None:
@@ -149,3 +150,73 @@ async def test_the_check_finds_earnings_that_do_not_fit_the_books(books: Books) 
     assert any("8000000000 is pending, its days and what came since make 8000000001" in one for one in findings)
     assert any("open payouts differ from payout:transit by -1" in one for one in findings)
     assert any("not after the day before it" in one for one in findings)
+
+
+async def _took(books: Books, id_: str, rail: str = "stripe") -> None:
+    """A rail took money for the merchant now."""
+
+    def decide(view: View, changes: Changes) -> dict[str, str]:
+        changes.insert(
+            "capture", merchant_id=MERCHANT, id=id_, mode=MODE, payment_id=f"pay_{id_}", attempt_id=f"att_{id_}", rail=rail,
+            account="main", money_id=f"pi_{id_}", asset="EUR/2", units=100, status="credited", credited_units=1,
+            captured_us=view.now_us, created_us=view.now_us, lines=None,
+        )  # fmt: skip
+        return {}
+
+    await books.writer.submit(Unit(MERCHANT, MODE, None, (), decide))
+
+
+async def _reported(books: Books, id_: str, payout: str) -> None:
+    """The rail's report has it; ``payout``: as part of what it paid out."""
+
+    def decide(view: View, changes: Changes) -> dict[str, str]:
+        key = ("stripe", "main", MODE, f"txn_{id_}")
+        if view.one("settlement_match", *key) is not None:
+            changes.update("settlement_match", key, payout=payout)
+            return {}
+        changes.insert(
+            "settlement_match", rail="stripe", account="main", mode=MODE, line_id=f"txn_{id_}", kind="payment",
+            state="matched", broken="", object_id=id_, merchant_id=MERCHANT, payout=payout, updated_us=view.now_us,
+        )  # fmt: skip
+        return {}
+
+    lock = row_lock("settlement_match", "stripe", "main", MODE, f"txn_{id_}")
+    await books.writer.submit(Unit("platform", MODE, None, (lock,), decide))
+
+
+async def test_earnings_wait_until_the_rail_has_paid_out_what_it_took(books: Books) -> None:
+    """Money rule 20: what a rail may still claw back before it pays us is not the merchant's to take."""
+    waiting = Earnings(books.writer, books.reads, books.clock, TIERS, {("stripe", "main")})
+    books.earnings = waiting
+    await _took(books, "cap_1")
+    await _took(books, "cap_unreported", rail="adyen")  # an account that reports nothing: the delay alone
+    await books.earn(100 * USD)
+    await books.days(5)
+    assert await books.side() == MerchantSide(100 * USD, 0, 0, 0)
+    await _reported(books, "cap_1", payout="")
+    await books.days(1)
+    assert await books.side() == MerchantSide(100 * USD, 0, 0, 0), "reported is not paid out"
+    await _took(books, "cap_2")  # a later day's money keeps no earlier day waiting
+    await _reported(books, "cap_1", payout="po_1")
+    books.clock.days(1)
+    assert await waiting.run_once() == 1
+    assert await books.side() == MerchantSide(0, 90 * USD, 10 * USD, 0)
+    await books.earn(50 * USD)
+    await books.days(5)
+    assert (await books.side()).pending == 50 * USD, "the day that it was taken on waits in its turn"
+    await _reported(books, "cap_2", payout="po_2")
+    await books.days(1)
+    assert (await books.side()).pending == 0
+
+
+async def test_several_processes_wait_for_the_same_payout(books: Books) -> None:
+    others = [Earnings(books.writer, books.reads, books.clock, TIERS, {("stripe", "main")}) for _ in range(3)]
+    await _took(books, "cap_1")
+    await books.earn(100 * USD)
+    books.clock.days(4)
+    await asyncio.gather(*(one.run_once() for one in others))
+    assert (await books.side()).pending == 100 * USD
+    await _reported(books, "cap_1", payout="po_1")
+    books.clock.days(1)
+    await asyncio.gather(*(one.run_once() for one in others))
+    assert await books.side() == MerchantSide(0, 90 * USD, 10 * USD, 0)

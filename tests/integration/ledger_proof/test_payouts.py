@@ -73,6 +73,24 @@ async def test_a_payout_that_fails_is_available_again(books: Books, approved: bo
     await books.assert_sound()
 
 
+async def test_a_paid_payout_that_the_bank_sends_back_is_available_again_once(books: Books) -> None:
+    await ready(books)
+    await books.ask(30 * USD)
+    assert await refused(books.payouts.take_back("po_1", "no such account")) == "payout_is_elsewhere"
+    await books.payouts.approve("po_1", "operator:eve")
+    assert await refused(books.payouts.take_back("po_1", "no such account")) == "payout_is_elsewhere"
+    await books.payouts.confirm("po_1", "FT1")
+    answers = await asyncio.gather(*(books.payouts.take_back("po_1", "no such account") for _ in range(100)))
+    assert {(one["status"], one["bank_reference"], one["failure"]) for one in answers} == {
+        ("returned", "FT1", "no such account")
+    }
+    assert await books.side() == MerchantSide(0, 100 * USD, 0, 0)
+    assert sum(row["balance"] for row in await books.rows("account") if row["code"] == "bank") == 0
+    assert await refused(books.payouts.confirm("po_1", "FT1")) == "payout_is_elsewhere"
+    assert [row["type"] for row in await books.rows("event")].count("payout.returned") == 1
+    await books.assert_sound()
+
+
 async def test_many_requests_at_once_never_take_more_than_there_is(books: Books) -> None:
     await ready(books)
     answers = await asyncio.gather(*(books.ask(30 * USD) for _ in range(20)), return_exceptions=True)

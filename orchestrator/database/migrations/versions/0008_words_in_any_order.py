@@ -16,6 +16,8 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     op.add_column("dispute", sa.Column("above_units", BIG, nullable=False, server_default="0"))
     op.add_column("dispute", sa.Column("returns", BIG, nullable=False, server_default="0"))
+    # A day's earnings wait for the money that was taken until its end.
+    op.create_index("capture_created", "capture", ["merchant_id", "mode", "created_us"])
     op.add_column("refund", sa.Column("failed_us", BIG, nullable=True))
     # Until now every return was of a withdrawal that had been heard of.
     op.execute("UPDATE dispute SET returns = withdrawals WHERE withdrawals > 0 AND withdrawn_units = 0")
