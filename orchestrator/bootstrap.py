@@ -42,6 +42,7 @@ from orchestrator.payments.client_secret import pay_url
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
 from orchestrator.payments.deposits import Deposits
+from orchestrator.payments.dispute_rates import DisputeRates
 from orchestrator.payments.disputes import Disputes
 from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.finder import Finder
@@ -278,6 +279,7 @@ def _assemble(
         ),
         confirmation=confirmation,
         reversals=reversals,
+        dispute_rates=DisputeRates(writer, reads, clock),
         reconciliation=Reconciliation(writer, reads, rails, clock, reversals.refunds),
         inbox=Inbox(confirmation, reversals, reads, rails),
         watch=SettlementWatch(calls, reads, WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)),

@@ -27,6 +27,7 @@ from orchestrator.payments.auto_topup import AutoTopups
 from orchestrator.payments.checkout import Checkout
 from orchestrator.payments.confirmation import Confirmation
 from orchestrator.payments.deposits import Deposits
+from orchestrator.payments.dispute_rates import DisputeRates
 from orchestrator.payments.disputes import Disputes
 from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.inbox import Inbox
@@ -83,6 +84,7 @@ class Services:
     confirmation: Confirmation
     reversals: Reversals
     reconciliation: Reconciliation
+    dispute_rates: DisputeRates
     inbox: Inbox
     watch: SettlementWatch
     expiry: Expiry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from orchestrator.access import PLATFORM
@@ -12,7 +12,9 @@ from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Body, Listed, Page, Shown, listed
 from orchestrator.database.tables import Dispute, table_of
 from orchestrator.database.unit import Row
+from orchestrator.errors import Invalid
 from orchestrator.payments import evidence
+from orchestrator.payments.dispute_rates import Month
 from orchestrator.payments.dispute_terms import dispute_object
 from orchestrator.services import Services
 
@@ -60,6 +62,14 @@ class DisputeShown(Shown):
     updated_at: str
 
 
+class RatesQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    month: str | None = Field(
+        default=None, pattern=r"^\d{4}-\d{2}$", description="Calendar month, UTC. Default: this one."
+    )
+
+
 async def _mine(context: Context[Services]) -> Row:
     platform = PLATFORM in context.caller.scopes
     return await context.services.disputes.find(
@@ -80,6 +90,22 @@ async def list_disputes(context: Context[Services], query: DisputeQuery) -> Answ
         wanted = wanted.where(table.c.id < query.after)
     rows, next_cursor = listed(await context.services.reads.all(wanted), query)
     return Answer({"data": [dispute_object(row) for row in rows], "next_cursor": next_cursor})
+
+
+async def get_rates(context: Context[Services], query: RatesQuery) -> Answer:
+    try:
+        month = None if query.month is None else Month.parse(query.month)
+    except ValueError:
+        raise Invalid("month_invalid", "a month is written 2026-11", pointer="/month") from None
+    platform = PLATFORM in context.caller.scopes
+    mine = (context.merchant_id, context.mode)
+    found = await context.services.dispute_rates.of_month(month)
+    return Answer({
+        "data": [
+            {"merchant": merchant, "mode": mode, "programmes": [one.to_json() for one in standings]}
+            for (merchant, mode), standings in found.items() if platform or (merchant, mode) == mine
+        ]
+    })  # fmt: skip
 
 
 async def get_dispute(context: Context[Services]) -> Answer:
@@ -105,6 +131,9 @@ async def accept_dispute(context: Context[Services]) -> Answer:
 
 
 ENDPOINTS = (
+    Endpoint("GET", "/v1/dispute_rates", get_rates, summary="Disputes of a month against the card schemes' limits",
+             tag="Disputes", query=RatesQuery, answer=dict[str, Any], scopes=READ,
+             description="Merchants with a dispute in the month: count and ratio for each monitoring programme, and its level."),
     Endpoint("GET", "/v1/disputes", list_disputes, summary="List disputes, newest first", tag="Disputes",
              query=DisputeQuery, answer=Listed[DisputeShown], scopes=READ),
     Endpoint("GET", "/v1/disputes/{id}", get_dispute, summary="Look at a dispute", tag="Disputes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +19,17 @@ from orchestrator.cli.console import (
 from orchestrator.cli.people import call
 
 REFUND_COLUMNS = ("id", "payment", "status", "amount", "paid_back", "reason", "created_at")
+RATE_COLUMNS = (
+    "merchant",
+    "mode",
+    "programme",
+    "disputes",
+    "payments",
+    "ratio_bps",
+    "limit_count",
+    "limit_bps",
+    "level",
+)
 DISPUTE_COLUMNS = ("id", "payment", "status", "disputed", "frozen", "clawed_back", "answer_by")
 Limit = Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")]
 RefundArgument = Annotated[str, typer.Argument(help="Its id, ref_...")]
@@ -36,6 +47,7 @@ def register(app: typer.Typer) -> None:
     disputes.command("show")(disputes_show)
     disputes.command("evidence")(disputes_evidence)
     disputes.command("accept")(disputes_accept)
+    disputes.command("rates")(disputes_rates)
     app.add_typer(disputes, name="disputes")
 
 
@@ -87,6 +99,20 @@ def disputes_list(
     _list(run(call(config, "GET", "/v1/disputes", None, **query))["data"], DISPUTE_COLUMNS, json_=json_)
 
 
+def disputes_rates(
+    *,
+    month: Annotated[str | None, typer.Option(help="Such as 2026-11; this month if nothing is said.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Hold each merchant's disputes of a month against the card schemes' limits. Exit 1 where one is exceeded."""
+    found = run(call(config, "GET", "/v1/dispute_rates", None, **_query(month=month)))["data"]
+    rows = [{"merchant": one["merchant"], "mode": one["mode"], **part} for one in found for part in one["programmes"]]
+    _list(rows, RATE_COLUMNS, json_=json_)
+    if any(row["level"] == "exceeded" for row in rows):
+        raise typer.Exit(1)
+
+
 def disputes_show(
     *, dispute: DisputeArgument, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False
 ) -> None:
@@ -122,7 +148,7 @@ def _query(**words: str | None) -> dict[str, str]:
     return {name: word for name, word in words.items() if word is not None}
 
 
-def _list(rows: list[Mapping[str, Any]], columns: tuple[str, ...], *, json_: bool) -> None:
+def _list(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], *, json_: bool) -> None:
     if json_:
         print_json(rows)
     else:

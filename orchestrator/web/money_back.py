@@ -31,6 +31,11 @@ class MoneyBack:
         context = {
             "refunds": [{**refund_object(row), "merchant": row["merchant_id"]} for row in back],
             "disputes": [{**dispute_object(row), "merchant": row["merchant_id"]} for row in taken],
+            "rates": [
+                {"merchant": merchant, "mode": mode, **one.to_json()}
+                for (merchant, mode), standings in (await self.services.dispute_rates.of_month()).items()
+                for one in standings
+            ],
             "accounts": [(await desk.report(*place)).to_json() for place in desk.accounts()],
         }
         return await self.board.page(request, "money_back.html", context)

@@ -26,6 +26,7 @@ WATCH_POLL_S = 0.5
 EXPIRY_POLL_S = 1.0
 REFUNDS_POLL_S = 1.0
 DISPUTE_LISTS_POLL_S = 300.0
+DISPUTE_RATES_POLL_S = 3600.0
 ALARMS_POLL_S = 15.0
 RECONCILIATION_POLL_S = 86_400.0
 HOLDS_POLL_S = 0.5
@@ -48,6 +49,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("refunds", REFUNDS_POLL_S, _more(RefundWatch(services.refunds).run_once)),
         PeriodicWorker("disputes", REFUNDS_POLL_S, _more(services.disputes.run_once)),
         PeriodicWorker("dispute_lists", DISPUTE_LISTS_POLL_S, _once(services.disputes.poll)),
+        PeriodicWorker("dispute_rates", DISPUTE_RATES_POLL_S, _once(services.dispute_rates.run_once)),
         PeriodicWorker("reconciliation", RECONCILIATION_POLL_S, _once(services.reconciliation.run_once)),
         PeriodicWorker("alarms", ALARMS_POLL_S, Alarms(services).run_once),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
