@@ -48,5 +48,5 @@ def test_months_follow_each_other_over_the_year() -> None:
     assert (str(january.before), str(january.before.after), str(january.after)) == ("2025-12", "2026-01", "2026-02")
     assert january.after.first_us - january.first_us == 31 * 86_400_000_000
     assert Month.parse("2026-11") == Month(2026, 11)
-    with pytest.raises(ValueError, match="unconverted|does not match"):
+    with pytest.raises(ValueError, match=r"unconverted|does not match"):
         Month.parse("2026-13")

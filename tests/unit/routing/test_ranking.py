@@ -102,13 +102,14 @@ def test_exploration_is_a_share_above_a_floor_and_the_same_again() -> None:
     known = seen(card=60, tron=90, bsc=75)
     text = "ranking: {explore_percent: 20, explore_above_tries: 300}\n"
     some = [facts("DE", customer=f"c{n}") for n in range(400)]
-    firsts = [methods(decided(one, ranking("success", text), known))[0] for one in some]
+    explores, rests = ranking("success", text), ranking("success", text.replace("300", "301"))
+    firsts = [methods(decided(one, explores, known))[0] for one in some]
     explored = firsts.count("usdt_bsc")
     assert firsts.count("usdt_tron") + explored == 400
     assert 40 < explored < 120
-    assert firsts == [methods(decided(one, ranking("success", text), known))[0] for one in some]
-    below = text.replace("300", "301")
-    assert {methods(decided(one, ranking("success", below), known))[0] for one in some} == {"usdt_tron"}
+    again = ranking("success", text)
+    assert firsts == [methods(decided(one, again, known))[0] for one in some]
+    assert {methods(decided(one, rests, known))[0] for one in some} == {"usdt_tron"}
 
 
 def test_the_stored_decision_says_what_the_order_was_made_of() -> None:
