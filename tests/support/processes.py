@@ -26,6 +26,8 @@ class Process:
 
     child: asyncio.subprocess.Process
     output: list[str] = field(default_factory=list)
+    read_whole: bool = False
+    """It has ended, and everything that it printed is in ``output``."""
     _grew: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def wait_for_line(self, text: str, *, timeout_seconds: float = 30) -> str:
@@ -36,7 +38,7 @@ class Process:
                     for line in self.output:
                         if text in line:
                             return line
-                    if self.child.returncode is not None:
+                    if self.read_whole:  # it may have ended before all that it said was read
                         raise ProcessFailed(self._report(f"ended with {self.child.returncode} before it said {text!r}"))
                     await self._grew.wait()
         except TimeoutError as late:
@@ -66,6 +68,7 @@ class Process:
                 self._grew.notify_all()
         await self.child.wait()
         async with self._grew:
+            self.read_whole = True
             self._grew.notify_all()
 
     def _report(self, what: str) -> str:
