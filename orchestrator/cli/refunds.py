@@ -108,7 +108,10 @@ def disputes_rates(
     """Hold each merchant's disputes of a month against the card schemes' limits. Exit 1 where one is exceeded."""
     found = run(call(config, "GET", "/v1/dispute_rates", None, **_query(month=month)))["data"]
     rows = [{"merchant": one["merchant"], "mode": one["mode"], **part} for one in found for part in one["programmes"]]
-    _list(rows, RATE_COLUMNS, json_=json_)
+    if rows or json_:
+        _list(rows, RATE_COLUMNS, json_=json_)
+    else:
+        typer.echo("No card payment was disputed in that month.")
     if any(row["level"] == "exceeded" for row in rows):
         raise typer.Exit(1)
 
