@@ -180,3 +180,19 @@ async def test_money_without_our_reference_is_still_reported(adapter: StripeAdap
     body = event("payment_intent.succeeded", intent(metadata={}))
     [found] = adapter.parse_webhook(signed(body, NEW), body)
     assert (found.attempt_id, found.money_id) == (None, "pi_1")
+
+
+async def test_a_verified_message_is_believed_once_more_and_only_with_its_signature(adapter: StripeAdapter) -> None:
+    """It is read for payments, then for reversals."""
+    head, forged = signed(PAID, NEW), signed(PAID, "whsec_unknown")
+    assert adapter.parse_webhook(head, PAID)
+    assert not adapter.parse_reversals(head, PAID)
+    for read in (adapter.parse_webhook, adapter.parse_reversals):
+        with pytest.raises(WebhookRejected):
+            read(forged, PAID)
+    assert adapter.parse_webhook(head, PAID)
+    with pytest.raises(WebhookRejected):
+        adapter.parse_reversals(forged, PAID)
+    other = PAID.replace(b"evt_1", b"evt_2")
+    with pytest.raises(WebhookRejected):
+        adapter.parse_reversals(head, other)
