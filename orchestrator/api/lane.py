@@ -71,9 +71,10 @@ class Lane:
         return match
 
     def _inside_middlewares(self, handler: Any) -> Serve:
+        serve: Serve = handler
         for middleware in reversed(self._app.middlewares):
-            handler = partial(middleware, handler=handler)
-        return handler  # type: ignore[no-any-return]
+            serve = partial(middleware, handler=serve)
+        return serve
 
 
 class LaneRunner(web.AppRunner):
@@ -157,9 +158,8 @@ class LaneConnection(RequestHandler):
     async def _serve_fast(
         self, message: RawRequestMessage, payload: Any, match: UrlMappingMatchInfo, serve: Any
     ) -> None:
-        task = self._fast
-        factory = self._server.request_factory
-        request: Any = factory(message, payload, self, StreamWriter(self, self._loop), task)  # type: ignore[arg-type]
+        factory: Any = self._server.request_factory
+        request = factory(message, payload, self, StreamWriter(self, self._loop), self._fast)
         request._match_info = match
         try:
             response, lost = await self._handle_request(request, None, serve)
