@@ -49,14 +49,14 @@ class Fuse:
     left: int = 0
     """0: it does not burn."""
     dead: bool = False
-    steps: int = 0
-    """Boundaries that were passed, for who wants to die at each of them."""
+    passed: list[str] = field(default_factory=list)
+    """Boundaries by their names, for who wants to die at each of them."""
     died: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def step(self) -> None:
+    def step(self, name: str) -> None:
         if self.dead:
             raise Died
-        self.steps += 1
+        self.passed.append(name)
         if self.left:
             self.left -= 1
             if not self.left:
@@ -83,13 +83,13 @@ class Fuse:
             await asyncio.gather(doing, dying, return_exceptions=True)
 
 
-def watched(call: Callable[..., Awaitable[Any]], fuse: Fuse) -> Callable[..., Awaitable[Any]]:
+def watched(name: str, call: Callable[..., Awaitable[Any]], fuse: Fuse) -> Callable[..., Awaitable[Any]]:
     """Return a call at whose beginning and end the process may die."""
 
     async def stepping(*given: Any, **named: Any) -> Any:
-        fuse.step()
+        fuse.step(f"before {name}")
         answer = await call(*given, **named)
-        fuse.step()
+        fuse.step(f"after {name}")
         return answer
 
     return stepping
@@ -101,7 +101,7 @@ def mortal(fuse: Fuse, calls: Iterable[tuple[type, str]]) -> Iterator[None]:
     kept = [(owner, name, getattr(owner, name)) for owner, name in ((Writer, "submit"), *calls)]
     try:
         for owner, name, call in kept:
-            setattr(owner, name, watched(call, fuse))
+            setattr(owner, name, watched(f"{owner.__name__}.{name}", call, fuse))
         yield
     finally:
         for owner, name, call in kept:
