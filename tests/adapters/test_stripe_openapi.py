@@ -121,9 +121,10 @@ async def use_operations(rail: RailUnderTest) -> None:
         made = await adapter.fetch_refund(refund)
         if made is not None:
             await adapter.fetch_refund(replace(refund, rail_reference=made.rail_reference))
-    asked, disputed = await adapter.list_disputes(rail.started_at)
-    await adapter.submit_evidence(asked.dispute_id, Evidence("losing_evidence", product="API credit", usage_log="log"))
-    await adapter.accept_dispute(disputed.dispute_id)
+    listed = await adapter.list_disputes(rail.started_at)
+    asked, disputed = dict.fromkeys(one.dispute_id for one in listed)
+    await adapter.submit_evidence(asked, Evidence("losing_evidence", product="API credit", usage_log="log"))
+    await adapter.accept_dispute(disputed)
     for _ in range(2):
         order = rail.order(capture_later=True)
         started = await adapter.create_payment(order)

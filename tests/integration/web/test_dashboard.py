@@ -51,7 +51,7 @@ def paths(here: World) -> list[tuple[str, str]]:
             .replace("{review}", "rev_1")
             .replace("{hash}", "0123456789ab")
             .replace("{decision}", "dec_1")
-            .replace("{verb:approve|confirm|fail}", "approve"),
+            .replace("{verb:approve|confirm|fail|return}", "approve"),
         )
         for route in routes(here.services, Assets())
         if route.path.startswith("/dashboard") and not route.path.endswith("/login")
