@@ -19,7 +19,6 @@ from aiohttp import web
 from adapters.base import ScansChain
 from orchestrator import bootstrap
 from orchestrator import settings as settings_file
-from orchestrator.api.lane import LaneRunner
 from orchestrator.cli.collector import spare_the_collector
 from orchestrator.cli.console import Failure
 from orchestrator.config_source import Document
@@ -171,7 +170,7 @@ def root_app(services: Services, supervisor: Supervisor) -> web.Application:
 
 
 async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> None:
-    runner = LaneRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, host, port).start()

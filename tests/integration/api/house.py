@@ -19,7 +19,6 @@ from orchestrator.access import Access
 from orchestrator.api.app import RESOURCES, build_app
 from orchestrator.api.endpoint import Answer, ApiServices, Auth, Context, Endpoint
 from orchestrator.api.fields import Body, Expandable, MoneyBody
-from orchestrator.api.lane import FAST, LaneRunner, LaneServer
 from orchestrator.api.system import Check
 from orchestrator.clock import SystemClock, from_us
 from orchestrator.database.reads import Reads
@@ -28,7 +27,6 @@ from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer, backend_for
 
 ADMIN_TOKEN = "admin-token-of-tests"
-FAST_BOXES = frozenset({"/v1/boxes", "/v1/boxes/{id}/rename", "/v1/boxes/{id}/close", "/v1/raw"})
 CALL_TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 
@@ -164,7 +162,6 @@ class House:
     services: TestServices
     workshop: Workshop
     http: aiohttp.ClientSession
-    server: LaneServer
     key: str = ""
     merchant: str = ""
 
@@ -203,7 +200,6 @@ async def opened(
     *,
     extra: Callable[[web.Application], None] | None = None,
     checks: Mapping[str, Check] | None = None,
-    fast: frozenset[str] = FAST | FAST_BOXES,
 ) -> AsyncIterator[House]:
     clock = SetClock()
     writer, reads = Writer(backend_for(url), clock), Reads(url)
@@ -217,13 +213,12 @@ async def opened(
     app = build_app(services, checks, (*RESOURCES, workshop.endpoints()))
     if extra is not None:
         extra(app)
-    runner = LaneRunner(app, fast=fast, shutdown_timeout=1, access_log=None, lingering_time=0.3)
+    runner = web.AppRunner(app, shutdown_timeout=1, access_log=None, lingering_time=0.3)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with aiohttp.ClientSession(timeout=CALL_TIMEOUT) as http:
-            assert isinstance(runner.server, LaneServer)
-            house = House(f"http://127.0.0.1:{runner.addresses[0][1]}", services, workshop, http, runner.server)
+            house = House(f"http://127.0.0.1:{runner.addresses[0][1]}", services, workshop, http)
             house.merchant = (await services.access.create_merchant("Acme"))["id"]
             house.key = await house.new_key()
             yield house
