@@ -87,15 +87,23 @@ class Access:
 
     # --- merchants ----------------------------------------------------------------------------------------------------
 
-    async def create_merchant(self, name: str, *, merchant_id: str | None = None) -> Mapping[str, Any]:
-        """Return the new merchant as shown; with an id that is there already, the one that is there."""
+    async def create_merchant(
+        self, name: str, *, merchant_id: str | None = None, statement_descriptor: str = "", merchant_category: str = ""
+    ) -> Mapping[str, Any]:
+        """Return the new merchant as shown; with an id that is there already, the one that is there.
+
+        What the card world is told of it was checked by ``payments.sellers``.
+        """
         id_ = merchant_id or new_id("mer")
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             there = view.one("merchant", id_)
             if there is not None:
                 return merchant_shown(there)
-            row: Row = {"id": id_, "name": name, "created_us": view.now_us}
+            row: Row = {
+                "id": id_, "name": name, "statement_descriptor": statement_descriptor,
+                "merchant_category": merchant_category, "created_us": view.now_us,
+            }  # fmt: skip
             changes.insert("merchant", **row)
             return merchant_shown(row)
 
@@ -219,7 +227,13 @@ class Access:
 
 
 def merchant_shown(row: Row) -> dict[str, Any]:
-    return {"id": row["id"], "name": row["name"], "created_at": rfc3339(row["created_us"])}
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "statement_descriptor": row["statement_descriptor"],
+        "merchant_category": row["merchant_category"],
+        "created_at": rfc3339(row["created_us"]),
+    }
 
 
 def key_shown(row: Row) -> dict[str, Any]:

@@ -54,6 +54,7 @@ from orchestrator.payments.pricing import FeeSchedule
 from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
+from orchestrator.payments.sellers import Sellers
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
@@ -244,11 +245,12 @@ def _assemble(
     routing = _routing(loaded, board, pricer, clock)
     routing.overlays = OverlayBook(writer, reads)
     screening = _screening(settings)
-    checkout = Checkout(writer, pricer, routing, clock, screening, _checkout_policy(settings))
+    sellers = Sellers(writer, reads)
+    checkout = Checkout(writer, pricer, routing, clock, screening, _checkout_policy(settings), sellers)
     confirmation = Confirmation(writer, Finder(reads), pricer, clock)
     calls = RailCalls(writer, confirmation, rails, board, clock, int(settings.watch.unknown_recheck_s * 1_000_000))
     closing = Closing(calls, reads)
-    selection = Selection(calls, closing, reads, screening, settings.service.public_url)
+    selection = Selection(calls, closing, reads, screening, settings.service.public_url, sellers)
     book = AddressBook(reads)
     # One process writes an SQLite file: nobody else has to see a new price version before it begins.
     lead_s = 0 if settings.service.database.startswith("sqlite") else LEAD_S
@@ -271,6 +273,7 @@ def _assemble(
         rules=RuleControl(
             routing, Versions(writer, reads), clock, swapped=lambda ruleset: pricer.use(spreads_of(ruleset))
         ),
+        sellers=sellers,
         checkout=checkout,
         selection=selection,
         mandates=Mandates(writer, reads, rails, clock),

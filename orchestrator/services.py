@@ -36,6 +36,7 @@ from orchestrator.payments.pricer import Pricer
 from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
+from orchestrator.payments.sellers import Sellers
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch
@@ -77,6 +78,7 @@ class Services:
     pricer: Pricer
     routing: RoutingDesk
     rules: RuleControl
+    sellers: Sellers
     checkout: Checkout
     selection: Selection
     mandates: Mandates

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from stripe.params.checkout import SessionCreateParams
 
 CARD: Final = "card"
-SUFFIX_CHARS_MAX: Final = 12
-"""22 less the account's own prefix of up to 10."""
+SUFFIX_CHARS_MAX: Final = 10
+"""22 in all, less the account's own prefix of up to 10 and the "* " that Stripe puts between."""
 SESSION_LIFE_MIN: Final = timedelta(minutes=30)
 SESSION_LIFE_MAX: Final = timedelta(hours=24)
 CLOCK_MARGIN: Final = timedelta(minutes=1)
@@ -75,9 +75,8 @@ def session_params(order: PaymentOrder) -> SessionCreateParams:
         params["payment_method_options"] = {"wechat_pay": {"client": "web"}}  # required by the document
     if order.capture_later:
         params["payment_intent_data"]["capture_method"] = "manual"
-    if order.statement_suffix:
-        # https://docs.stripe.com/get-started/account/statement-descriptors: cards take the suffix only, 22 in all
-        params["payment_intent_data"]["statement_descriptor_suffix"] = statement_suffix(order.statement_suffix)
+    if suffix := statement_suffix(order):
+        params["payment_intent_data"]["statement_descriptor_suffix"] = suffix
     if order.merchant_category:
         ours["merchant_category"] = order.merchant_category  # Stripe takes no code per payment: kept for reports
     if order.save_method and order.method == CARD:
@@ -87,10 +86,18 @@ def session_params(order: PaymentOrder) -> SessionCreateParams:
     return params
 
 
-def statement_suffix(text: str) -> str:
-    """Return what Stripe lets stand on a statement: printable ASCII without quotes, brackets, stars and backslashes."""
-    kept = "".join(letter for letter in text if letter.isascii() and letter.isprintable() and letter not in "<>\\'\"*")
-    return kept[:SUFFIX_CHARS_MAX].strip()
+def statement_suffix(order: PaymentOrder) -> str:
+    """Return what Stripe lets stand on a statement after the account's own name; "" = nothing.
+
+    Cards only; printable ASCII without quotes, brackets, stars and backslashes, with a letter.
+    Source: https://docs.stripe.com/get-started/account/statement-descriptors
+    """
+    if order.method != CARD:
+        return ""
+    said = order.statement_suffix
+    kept = "".join(letter for letter in said if letter.isascii() and letter.isprintable() and letter not in "<>\\'\"*")
+    kept = kept[:SUFFIX_CHARS_MAX].strip()
+    return kept if any(letter.isalpha() for letter in kept) else ""
 
 
 def saved_charge_params(order: PaymentOrder, saved: SavedCard) -> PaymentIntentCreateParams:
@@ -98,7 +105,10 @@ def saved_charge_params(order: PaymentOrder, saved: SavedCard) -> PaymentIntentC
 
     Source: https://docs.stripe.com/api/payment_intents/create
     """
-    return {
+    ours = {ATTEMPT_KEY: order.attempt_id, SAVED_KEY: "1"}
+    if order.merchant_category:
+        ours["merchant_category"] = order.merchant_category
+    params: PaymentIntentCreateParams = {
         "amount": to_wire(order.amount),
         "currency": order.amount.asset.code.lower(),
         "customer": saved.customer,
@@ -108,8 +118,11 @@ def saved_charge_params(order: PaymentOrder, saved: SavedCard) -> PaymentIntentC
         # Without, Stripe asks for a return_url: nobody would follow it.
         "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
         "description": order.description,
-        "metadata": {ATTEMPT_KEY: order.attempt_id, SAVED_KEY: "1"},
+        "metadata": ours,
     }
+    if suffix := statement_suffix(order):
+        params["statement_descriptor_suffix"] = suffix
+    return params
 
 
 def expiry_candidates(expires_at: datetime, now: datetime) -> list[int | None]:

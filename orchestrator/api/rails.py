@@ -68,6 +68,9 @@ class Explain(Body):
     customer: str = Field(default="", max_length=200, description="Sticky splits hang on it.")
     customer_age_days: int | None = Field(default=None, ge=0, le=100_000)
     risk: Literal["low", "medium", "high"] | None = None
+    merchant_category: str | None = Field(
+        default=None, pattern="^[0-9]{4}$", description="As if the merchant had this code. Default: the merchant's own."
+    )
     methods: list[MethodText] | None = Field(default=None, min_length=1, max_length=50)
     metadata: Metadata = Field(default_factory=dict, max_length=20)
 
@@ -180,6 +183,7 @@ async def explain_routing(context: Context[Services], body: Explain) -> Answer:
         mode=Mode(context.mode),
         currency=body.currency,
         merchant=context.merchant_id,
+        merchant_category=body.merchant_category or (await services.sellers.of(context.merchant_id)).merchant_category,
         customer=body.customer,
         customer_age_days=body.customer_age_days,
         risk=body.risk,

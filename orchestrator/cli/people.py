@@ -25,6 +25,14 @@ from orchestrator.cli.console import (
 
 ModeOption = Annotated[str, typer.Option(help="test or live.")]
 MerchantOption = Annotated[str, typer.Option("--merchant", help="The merchant's id.")]
+DescriptorOption = Annotated[
+    str | None,
+    typer.Option(help="What a buyer's statement shows: 2 to 22 letters, digits, spaces and . , _ ? + / -"),
+]
+CategoryOption = Annotated[
+    str | None, typer.Option(help="Merchant category code (ISO 18245), as the acquirer assigned it: four digits.")
+]
+MERCHANT_COLUMNS = ("id", "name", "statement_descriptor", "merchant_category", "created_at")
 CALL_TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 
@@ -32,6 +40,8 @@ def register(app: typer.Typer) -> None:
     merchants = typer.Typer(help="Merchants.", no_args_is_help=True)
     merchants.command("create")(merchants_create)
     merchants.command("list")(merchants_list)
+    merchants.command("show")(merchants_show)
+    merchants.command("set")(merchants_set)
     app.add_typer(merchants, name="merchants")
     keys = typer.Typer(help="API keys of merchants.", no_args_is_help=True)
     keys.command("create")(keys_create)
@@ -93,16 +103,49 @@ async def _call(
 def merchants_create(
     *,
     name: Annotated[str, typer.Argument(help="What people call it.")],
+    statement_descriptor: DescriptorOption = None,
+    merchant_category: CategoryOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     json_: JsonOption = False,
 ) -> None:
     """Make a merchant."""
-    _show(run(call(config, "POST", "/v1/merchants", {"name": name})), json_=json_)
+    body = {"name": name, **_told(statement_descriptor, merchant_category)}
+    _show(run(call(config, "POST", "/v1/merchants", body)), json_=json_)
 
 
 def merchants_list(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False) -> None:
     """List merchants, newest first."""
-    _list(run(call(config, "GET", "/v1/merchants", limit="100")), ("id", "name", "created_at"), json_=json_)
+    _list(run(call(config, "GET", "/v1/merchants", limit="100")), MERCHANT_COLUMNS, json_=json_)
+
+
+def merchants_show(
+    *,
+    merchant: Annotated[str, typer.Argument(help="The merchant's id.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Show a merchant, with what the card world is told of it."""
+    _show(run(call(config, "GET", f"/v1/merchants/{merchant}")), json_=json_)
+
+
+def merchants_set(
+    *,
+    merchant: Annotated[str, typer.Argument(help="The merchant's id.")],
+    statement_descriptor: DescriptorOption = None,
+    merchant_category: CategoryOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json_: JsonOption = False,
+) -> None:
+    """Set what the card world is told of a merchant; "" takes it away. For payments from now on."""
+    told = _told(statement_descriptor, merchant_category)
+    if not told:
+        raise Failure("give --statement-descriptor, --merchant-category or both", 2)
+    _show(run(call(config, "PATCH", f"/v1/merchants/{merchant}", told)), json_=json_)
+
+
+def _told(statement_descriptor: str | None, merchant_category: str | None) -> dict[str, str]:
+    said = {"statement_descriptor": statement_descriptor, "merchant_category": merchant_category}
+    return {name: text for name, text in said.items() if text is not None}
 
 
 def keys_create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -175,6 +176,7 @@ def explain(
     amount: Annotated[str | None, typer.Option(help="USD that shall reach the wallet.")] = None,
     currency: Annotated[str | None, typer.Option(help="A charge currency that the buyer asked for.")] = None,
     customer: Annotated[str, typer.Option(help="The customer's reference: sticky splits hang on it.")] = "",
+    merchant_category: Annotated[str, typer.Option(help="The merchant's category code, four digits.")] = "",
     decision: Annotated[str | None, typer.Option(help="Explain this stored decision (dec_...) instead.")] = None,
     file: Annotated[
         Path | None, typer.Option("--file", help="Rules to explain; the configuration where absent.")
@@ -191,7 +193,7 @@ def explain(
     elif country is None or amount is None:
         raise Failure("give --country and --amount, or --decision", 2)
     else:
-        stored, ruleset = run(_decide(file, config, country.upper(), amount, currency, customer))
+        stored, ruleset = run(_decide(file, config, country.upper(), amount, currency, customer, merchant_category))
     if json_:
         print_json(explained(stored, ruleset))
     else:
@@ -234,7 +236,7 @@ async def load_rails(path: Path) -> LoadedRails:
 
 
 async def _decide(
-    file: Path | None, config: Path, country: str, amount: str, currency: str | None, customer: str
+    file: Path | None, config: Path, country: str, amount: str, currency: str | None, customer: str, category: str
 ) -> tuple[str, Ruleset]:
     from adapters.base import Mode
     from orchestrator.clock import SystemClock
@@ -250,6 +252,8 @@ async def _decide(
         money = Money.parse(amount, WALLET_USD)
     except MoneyError as error:
         raise Failure(f"--amount: {error}", 2) from None
+    if category and re.fullmatch("[0-9]{4}", category) is None:
+        raise Failure(f"--merchant-category: {category!r} is not four digits", 2)
     _, ruleset, loaded = await _assembled(file, config)
     now = SystemClock().now()
     market = loaded.settings.market()
@@ -257,7 +261,10 @@ async def _decide(
     mid = mid_of(market)
     modes = {option.mode for option in loaded.catalogue.options}
     mode = Mode.TEST if Mode.TEST in modes else Mode.LIVE
-    facts = RoutingFacts(country=country, amount=money, at=now, mode=mode, currency=currency, customer=customer)
+    facts = RoutingFacts(
+        country=country, amount=money, at=now, mode=mode, currency=currency, customer=customer,
+        merchant_category=category,
+    )  # fmt: skip
     decision = engine.decide(
         facts,
         ruleset,

@@ -97,6 +97,10 @@ class Merchant(SQLModel, table=True):
     """Which delay and reserve of ``earnings`` in the configuration hold for it."""
     payout_destination: str | None = _text(nullable=True)
     """JSON; set by the platform."""
+    statement_descriptor: str = _text(server_default="")
+    """What a buyer's statement shows, where the rail takes it."""
+    merchant_category: str = _text(server_default="")
+    """Merchant category code (ISO 18245), four digits."""
     created_us: int = _big()
 
 

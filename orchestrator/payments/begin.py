@@ -19,6 +19,7 @@ from orchestrator.payments.attempt import IN_FLIGHT, AttemptStatus
 from orchestrator.payments.mandates import StandingCharge, ask_to_save
 from orchestrator.payments.offers import Offer, offers_of
 from orchestrator.payments.payment import Command, Fact, Status, allows
+from orchestrator.payments.sellers import UNSAID, Seller
 from orchestrator.payments.story import Story
 from orchestrator.payments.wire_json import order_to_json
 
@@ -50,6 +51,8 @@ class Beginning:
     """The rail's page asks the buyer to save the method."""
     standing: StandingCharge | None = None
     """A saved method is charged instead of showing a page."""
+    seller: Seller = UNSAID
+    """What the rail is told of the merchant, where it takes it."""
 
     @property
     def payment_id(self) -> str:
@@ -167,6 +170,8 @@ class Beginning:
             deposit_address=address,
             save_method=self.save_method,
             saved=None if self.standing is None else self.standing.saved,
+            statement_suffix="" if address else self.seller.statement_descriptor,
+            merchant_category="" if address else self.seller.merchant_category,
         )
         row: Row = {
             "merchant_id": self.merchant_id,

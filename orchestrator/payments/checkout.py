@@ -21,6 +21,7 @@ from orchestrator.payments.customers import CustomerRef, ensure_customer
 from orchestrator.payments.offers import Offer
 from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.pricer import FeeKey, Pricer
+from orchestrator.payments.sellers import Sellers
 from orchestrator.payments.story import Story
 from orchestrator.routing.decision import Choice, Decision
 from orchestrator.routing.facts import RoutingFacts
@@ -77,6 +78,7 @@ class Checkout:
     clock: Clock
     screening: ScreeningPolicy
     policy: CheckoutPolicy
+    sellers: Sellers
 
     async def create(self, new: NewSession) -> Row:
         """Make a session with its offers and return its row. Raises Refusal."""
@@ -96,6 +98,7 @@ class Checkout:
             at=now,
             mode=Mode(new.customer.mode),
             merchant=new.customer.merchant_id,
+            merchant_category=(await self.sellers.of(new.customer.merchant_id)).merchant_category,
             customer=new.customer.reference,
             metadata=new.metadata,
             methods=new.methods,

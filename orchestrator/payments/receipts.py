@@ -66,9 +66,12 @@ class Receipts:
             )  # fmt: skip
             for row in rows:
                 attempt = await self._one(Attempt, merchant_id=merchant_id, id=row["attempt_id"])
+                sent = {} if attempt is None else orjson.loads(attempt["order_json"])
                 found.append({
                     "at_us": row[at], "method": row["method"] if attempt is None else attempt["method"],
                     "reference": row["id"], "price": orjson.loads(row["lines"]),
+                    "statement_descriptor": sent.get("statement_suffix", ""),
+                    "merchant_category": sent.get("merchant_category", ""),
                 })  # fmt: skip
         if not found:
             raise Conflict("payment_not_credited", "no money of this payment is credited for good")
@@ -93,6 +96,9 @@ def receipt_object(row: Row) -> dict[str, Any]:
             "method": piece["method"], "reference": piece["reference"], "at": rfc3339(piece["at_us"]),
             "paid": {"amount": price.total.decimal(), "currency": price.total.asset.code}, "lines": lines,
             "mid": decimal_text(price.rate.mid), "spread_bps": price.rate.spread_bps,
+            # Receipts that were issued before these were known say nothing of them.
+            "statement_descriptor": piece.get("statement_descriptor", ""),
+            "merchant_category": piece.get("merchant_category", ""),
         })  # fmt: skip
     return {
         "number": number_text(row), "payment": body["payment"], "date": body["date"], "seller": body["seller"],
@@ -112,6 +118,9 @@ def receipt_paper(row: Row, language: str) -> Paper:
         price = Price.from_json(piece["price"])
         total = price.total
         facts.append((say["paid_by"], piece["method"]))
+        for name, label in (("statement_descriptor", "on_statement"), ("merchant_category", "category")):
+            if piece.get(name):
+                facts.append((say[label], piece[name]))
         usd = Asset(WALLET_USD.code, WALLET_USD.scale)
         worth = {
             "principal": price.principal, "rail_fee": price.rail_fee, "platform_fee": price.platform_fee,

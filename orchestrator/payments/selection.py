@@ -22,6 +22,7 @@ from orchestrator.payments.finder import AttemptAt
 from orchestrator.payments.mandates import StandingCharge
 from orchestrator.payments.offers import Offer
 from orchestrator.payments.outcome import RailCalls
+from orchestrator.payments.sellers import Sellers
 from orchestrator.payments.wire_json import order_from_json
 
 CLOSE_ROUNDS_MAX = 3
@@ -38,6 +39,7 @@ class Selection:
     reads: Reads
     screening: ScreeningPolicy
     public_url: str
+    sellers: Sellers
 
     async def select(
         self, merchant_id: str, mode: str, session_id: str, offer_id: str, *, standing: StandingCharge | None = None
@@ -61,6 +63,7 @@ class Selection:
             chain=self._addressing(offer.rail, offer.account) if is_chain(offer) else None,
             save_method=standing is None and bool(session["save_method"]) and self._can_save(offer),
             standing=standing,
+            seller=await self.sellers.of(merchant_id),
         )
         for _ in range(CLOSE_ROUNDS_MAX):
             answer = (await self.calls.writer.submit(beginning.unit())).answer

@@ -25,12 +25,16 @@ from rates.money import Asset, Money
 
 
 def order_to_json(order: PaymentOrder) -> str:
-    saving: dict[str, Any] = {"save_method": True} if order.save_method else {}
+    seldom: dict[str, Any] = {}
+    """What most orders do not say: left out, so that a row stays small."""
     if order.saved is not None:
-        saving["saved"] = dict(order.saved)
+        seldom["saved"] = dict(order.saved)
+    for name in ("save_method", "capture_later", "statement_suffix", "merchant_category"):
+        if said := getattr(order, name):
+            seldom[name] = said
     return orjson.dumps(
         {
-            **saving,
+            **seldom,
             "attempt_id": order.attempt_id,
             "method": order.method,
             "units": order.amount.units,

@@ -47,7 +47,7 @@ def examples(
         return None
     countries = _words(leaves, "country", (_OTHER_COUNTRY,))
     currencies = _words(leaves, "currency", (None, "XXX"))
-    merchants = _words(leaves, "merchant", ("",))
+    sellers = list(product(_words(leaves, "merchant", ("",)), _words(leaves, "merchant_category", ("",))))
     risks = [None, *RISKS] if _asks(leaves, "risk") else [None]
     weekdays = list(range(7)) if _asks(leaves, "weekday") else [0]
     hours = sorted({0, *(edge for edge in _edges(leaves, "hour") if 0 <= edge <= 23)})
@@ -56,7 +56,7 @@ def examples(
     if not any(isinstance(leaf, Between) and leaf.fact == "customer_age_days" for leaf in leaves):
         ages = [None]
     metadata = _metadata(leaves)
-    sizes = (countries, currencies, merchants, risks, weekdays, hours, amounts, ages, metadata, methods)
+    sizes = (countries, currencies, sellers, risks, weekdays, hours, amounts, ages, metadata, methods)
     cells = 1
     for dimension in sizes:
         cells *= len(dimension)
@@ -64,8 +64,8 @@ def examples(
         return None
 
     def made() -> Iterator[Example]:
-        for country, currency, merchant, risk, day, hour, amount, age, known, named in product(
-            countries, currencies, merchants, risks, weekdays, hours, amounts, ages, metadata, methods
+        for country, currency, (merchant, category), risk, day, hour, amount, age, known, named in product(
+            countries, currencies, sellers, risks, weekdays, hours, amounts, ages, metadata, methods
         ):
             yield (
                 RoutingFacts(
@@ -75,6 +75,7 @@ def examples(
                     mode=Mode.TEST,
                     currency=currency,
                     merchant=merchant or "",
+                    merchant_category=category or "",
                     customer_age_days=age,
                     risk=risk,
                     metadata=dict(known),

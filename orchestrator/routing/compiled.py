@@ -32,6 +32,7 @@ _READS: Final = {
     "country": "facts.country",
     "currency": "facts.currency",
     "merchant": "facts.merchant",
+    "merchant_category": "facts.merchant_category",
     "risk": "facts.risk",
     "weekday": "facts.weekday",
     "amount_usd": "facts.amount.units",

@@ -14,7 +14,7 @@ from orchestrator.routing.facts import RoutingFacts
 from orchestrator.routing.rules import When
 from rates.money import WALLET_USD, Money
 
-WordField = Literal["country", "currency", "merchant", "risk", "weekday"]
+WordField = Literal["country", "currency", "merchant", "merchant_category", "risk", "weekday"]
 NumberField = Literal["amount_usd", "customer_age_days", "hour"]
 
 
@@ -69,7 +69,7 @@ class NoneOf:
 
 Condition = OneOf | Between | NamesMethod | HasMetadata | AllOf | AnyOf | NoneOf
 
-_WORD_FIELDS: Final[tuple[WordField, ...]] = ("currency", "merchant", "risk", "weekday")
+_WORD_FIELDS: Final[tuple[WordField, ...]] = ("currency", "merchant", "merchant_category", "risk", "weekday")
 
 
 def conditions_of(when: When, regions: Mapping[str, tuple[str, ...]]) -> tuple[Condition, ...]:

@@ -41,6 +41,8 @@ class RoutingFacts:
     currency: str | None = None
     """The charge currency that the buyer asked for; None = the local one."""
     merchant: str = ""
+    merchant_category: str = ""
+    """Four digits (ISO 18245); "" = not known: no condition on it holds."""
     customer: str = ""
     """The merchant's own reference; sticky splits hang on it."""
     customer_age_days: int | None = None
@@ -72,7 +74,7 @@ class RoutingFacts:
             "at": self.at.isoformat(),
             "mode": self.mode.value,
         }
-        for name in ("currency", "merchant", "customer", "customer_age_days", "risk"):
+        for name in ("currency", "merchant", "merchant_category", "customer", "customer_age_days", "risk"):
             value = getattr(self, name)
             if value not in (None, ""):
                 known[name] = value
@@ -93,6 +95,7 @@ class RoutingFacts:
             mode=Mode(stored["mode"]),
             currency=stored.get("currency"),
             merchant=stored.get("merchant", ""),
+            merchant_category=stored.get("merchant_category", ""),
             customer=stored.get("customer", ""),
             customer_age_days=stored.get("customer_age_days"),
             risk=stored.get("risk"),

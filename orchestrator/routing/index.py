@@ -27,7 +27,7 @@ Match = Callable[[RoutingFacts, frozenset[str]], int | None]
 """Index of the first rule whose conditions all hold, or None."""
 
 Mask = int
-_WORDS: Final[tuple[WordField, ...]] = ("country", "currency", "merchant", "risk", "weekday")
+_WORDS: Final[tuple[WordField, ...]] = ("country", "currency", "merchant", "merchant_category", "risk", "weekday")
 
 
 class RuleIndex:

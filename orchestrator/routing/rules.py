@@ -9,6 +9,7 @@ none fails it. In ``rail_choice`` it is the method whose rail is chosen.
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
@@ -74,6 +75,17 @@ def _amount(value: Any) -> Any:
     return amount
 
 
+def _category(value: Any) -> Any:
+    """Read a merchant category code. YAML reads 5734 as a number; one that begins with 0 must stand in quotes."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1000 <= value <= 9999:
+        return str(value)
+    if isinstance(value, str) and re.fullmatch("[0-9]{4}", value):
+        return value
+    raise PydanticCustomError(
+        "no_category", "a merchant category code has four digits", {"hint": "a code that begins with 0 needs quotes"}
+    )
+
+
 def _as_range(value: Any) -> Any:
     return {"min": value, "max": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -96,10 +108,14 @@ Bps = Annotated[StrictInt, Field(ge=0, le=5_000)]
 
 _LIST = BeforeValidator(_as_list)
 _SET = AfterValidator(_as_set)
+Category = Annotated[
+    str, BeforeValidator(_category), WithJsonSchema({"type": ["string", "integer"], "description": "four digits"})
+]
 Words = Annotated[tuple[Word, ...], _LIST, Field(min_length=1), _SET]
 Countries = Annotated[tuple[Country, ...], _LIST, Field(min_length=1), _SET]
 Currencies = Annotated[tuple[Currency, ...], _LIST, Field(min_length=1), _SET]
 Methods = Annotated[tuple[Method, ...], _LIST, Field(min_length=1), _SET]
+Categories = Annotated[tuple[Category, ...], _LIST, Field(min_length=1), _SET]
 Weekdays = Annotated[tuple[Weekday, ...], _LIST, Field(min_length=1), _SET]
 Risks = Annotated[tuple[Risk, ...], _LIST, Field(min_length=1), _SET]
 
@@ -147,6 +163,7 @@ class When(_Part):
     currency: Currencies | None = None
     method: Methods | None = None
     merchant: Words | None = None
+    merchant_category: Categories | None = None
     risk: Risks | None = None
     weekday: Weekdays | None = None
     hour: Annotated[HourBand, BeforeValidator(_as_range)] | None = None
@@ -212,6 +229,7 @@ class Given(_Part):
     amount_usd: AmountUsd = Money.parse("20", WALLET_USD)
     currency: Currency | None = None
     merchant: str = ""
+    merchant_category: Category | Literal[""] = ""
     customer: str = "test-customer"
     customer_age_days: Annotated[StrictInt, Field(ge=0)] | None = None
     risk: Risk | None = None

@@ -69,7 +69,7 @@ def _word_or_list(part: Any) -> Any:
     options = part.get("anyOf", [part]) if isinstance(part, dict) else []
     for one in options:
         items = one.get("items", {}) if isinstance(one, dict) else {}
-        if one.get("type") == "array" and (items.get("type") == "string" or "enum" in items):
+        if one.get("type") == "array" and ("string" in items.get("type", ()) or "enum" in items):
             meta = {name: part[name] for name in ("title", "description", "default") if name in part}
             return {"anyOf": [items, *[other for other in options if other is not one], one], **meta}
     return part

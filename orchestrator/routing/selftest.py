@@ -67,6 +67,7 @@ def facts_of(given: Given, catalogue: Catalogue) -> RoutingFacts:
         mode=mode,
         currency=given.currency,
         merchant=given.merchant,
+        merchant_category=given.merchant_category,
         customer=given.customer,
         customer_age_days=given.customer_age_days,
         risk=given.risk,

@@ -23,6 +23,7 @@ from adapters.operations import (
     RefundState,
 )
 from adapters.stripe.adapter import StripeAdapter
+from adapters.stripe.wire_order import statement_suffix
 from rates.money import Money
 from tests.adapters import rail_stripe
 from tests.adapters.contract import RailUnderTest, started_rail
@@ -202,3 +203,7 @@ async def test_the_statement_shows_a_suffix_that_stripe_takes(rail: RailUnderTes
     order = rail.order(statement_suffix='Acme "AI" 日本 <gateway>', merchant_category="5734")
     started = await rail.adapter.create_payment(order)
     assert started.rail_reference
+    # With a prefix of ten and "* " between, 22 characters are full.
+    assert statement_suffix(order) == "Acme AI  g"
+    assert statement_suffix(replace(order, statement_suffix="2026-11-27")) == ""  # Stripe asks for a letter
+    assert statement_suffix(replace(order, method="oxxo")) == ""  # cards only

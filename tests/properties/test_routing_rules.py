@@ -27,6 +27,7 @@ from tests.unit.routing.builders import DEMO, TODAY, route
 REGIONS = {"latam": ("BR", "MX"), "sea": ("PH", "VN"), "north": ("DE", "NO")}
 COUNTRIES = ["BR", "MX", "PH", "VN", "DE", "NO", "NL"]
 WORDS = ["a", "b", "c"]
+CODES = ["5734", "7372"]
 METHODS = ["card", "pix", "usdt_tron", "usdt_bsc", "usdt"]
 
 
@@ -46,6 +47,7 @@ LEAVES: dict[str, st.SearchStrategy[Any]] = {
     "currency": some(["EUR", "BRL"]),
     "method": some(METHODS),
     "merchant": some(WORDS),
+    "merchant_category": some(CODES),
     "risk": some(["low", "medium", "high"]),
     "weekday": some(list(WEEKDAYS)),
     "hour": st.one_of(st.integers(0, 23), band(23)),
@@ -76,6 +78,7 @@ session = st.builds(
     mode=st.just(Mode.TEST),
     currency=st.sampled_from([None, "EUR", "BRL"]),
     merchant=st.sampled_from(WORDS),
+    merchant_category=st.sampled_from(["", *CODES]),
     customer=st.text(max_size=5),
     customer_age_days=st.none() | st.integers(0, 6),
     risk=st.sampled_from([None, "low", "medium", "high"]),

@@ -63,6 +63,7 @@ from orchestrator.payments.payment import Fact, fold
 from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.pricing import FeeSchedule, Rate, price
 from orchestrator.payments.selection import Selection
+from orchestrator.payments.sellers import Sellers
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
 from orchestrator.routing.health import HealthBoard
 from orchestrator.workers.chain_watch import ChainWatch
@@ -348,8 +349,8 @@ async def opened_chain(
             writer, Confirmation(writer, Finder(reads), pricer, clock), {(RAIL, ACCOUNT): chain}, HealthBoard(), clock,
             1_000_000,
         )  # fmt: skip
-        closing = Closing(calls, reads)
-        checkout = Checkout(writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400))
+        closing, sellers = Closing(calls, reads), Sellers(writer, reads)
+        checkout = Checkout(writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400), sellers)
         deposits = Deposits(writer, reads, AddressBook(reads), pricer, clock)
         scene = ChainScene(
             writer=writer,
@@ -360,7 +361,7 @@ async def opened_chain(
             deposits=deposits,
             watch=ChainWatch(chain, chain, deposits, reads, HealthBoard(), lease_seconds),
             checkout=checkout,
-            selection=Selection(calls, closing, reads, SCREENING, "https://pay.example"),
+            selection=Selection(calls, closing, reads, SCREENING, "https://pay.example", sellers),
             settlement=SettlementWatch(calls, reads, WatchPolicy(2.0, 3600.0)),
             expiry=Expiry(checkout, closing, reads),
         )

@@ -55,6 +55,7 @@ from orchestrator.payments.payment import Fact, fold
 from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.pricing import FeeSchedule, Rate, price
 from orchestrator.payments.selection import Selection
+from orchestrator.payments.sellers import Sellers
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
 from orchestrator.routing.health import HealthBoard
 from rates.build import market_from_config
@@ -302,9 +303,9 @@ async def opened_scene(url: str) -> AsyncIterator[Scene]:
         rail = FakeRail(RailAccount(RAIL, ACCOUNT, Mode.TEST, {}))
         confirmation = Confirmation(writer, Finder(reads), pricer, clock)
         calls = RailCalls(writer, confirmation, {(RAIL, ACCOUNT): rail}, HealthBoard(), clock, 1_000_000)
-        closing = Closing(calls, reads)
-        checkout = Checkout(writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400))
-        selection = Selection(calls, closing, reads, SCREENING, "https://pay.example")
+        closing, sellers = Closing(calls, reads), Sellers(writer, reads)
+        checkout = Checkout(writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400), sellers)
+        selection = Selection(calls, closing, reads, SCREENING, "https://pay.example", sellers)
         watch = SettlementWatch(calls, reads, WatchPolicy(2.0, 3600.0))
         yield Scene(writer, reads, clock, pricer, rail, confirmation, calls, checkout, closing, selection, watch)
     finally:

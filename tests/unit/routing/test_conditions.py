@@ -40,6 +40,10 @@ def at(day: int, hour: int) -> datetime:
         ("{amount_usd: {min: 0.10}}", {"amount": "0.1"}, True),
         ("{amount_usd: {min: 0.10}}", {"amount": "0.099999999"}, False),
         ("{merchant: [m1, m2]}", {"merchant": "m2"}, True),
+        ("{merchant_category: 5734}", {"merchant_category": "5734"}, True),
+        ("{merchant_category: ['0742', 7372]}", {"merchant_category": "0742"}, True),
+        ("{merchant_category: 5734}", {}, False),
+        ("{not: {merchant_category: 5734}}", {}, True),
         ("{customer_age_days: {min: 30}}", {"customer_age_days": 30}, True),
         ("{customer_age_days: {max: 30}}", {"customer_age_days": 31}, False),
         ("{customer_age_days: {min: 0}}", {}, False),
@@ -95,7 +99,15 @@ def test_facts_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_facts_survive_being_stored() -> None:
-    session = facts("NO", "0.000000001", customer="c", risk="low", metadata={"plan": "pro"}, methods=frozenset({"pix"}))
+    session = facts(
+        "NO",
+        "0.000000001",
+        customer="c",
+        merchant_category="0742",
+        risk="low",
+        metadata={"plan": "pro"},
+        methods=frozenset({"pix"}),
+    )
     assert RoutingFacts.from_json(session.to_json()) == session
     assert RoutingFacts.from_json(facts().to_json()) == facts()
 
