@@ -252,9 +252,7 @@ def _assemble(
     closing = Closing(calls, reads)
     selection = Selection(calls, closing, reads, screening, settings.service.public_url, sellers)
     book = AddressBook(reads)
-    # One process writes an SQLite file: nobody else has to see a new price version before it begins.
-    lead_s = 0 if settings.service.database.startswith("sqlite") else LEAD_S
-    prices = PriceBook(writer, reads, clock, lead_s=lead_s)
+    prices = _prices(settings, writer, reads, clock)
     sweeps = _sweeps(loaded, writer, reads)
     reversals = _reversals(loaded, writer, reads, clock, sweeps)
     return Services(
@@ -303,6 +301,12 @@ def _assemble(
         topup_watch=TopupWatch(writer, reads),
         chain_refunds=reversals.refunds.chain,
     )
+
+
+def _prices(settings: Settings, writer: Writer, reads: Reads, clock: Clock) -> PriceBook:
+    # One process writes an SQLite file: nobody else has to see a new price version before it begins.
+    lead_s = 0 if settings.service.database.startswith("sqlite") else LEAD_S
+    return PriceBook(writer, reads, clock, lead_s=lead_s)
 
 
 def _reversals(loaded: Loaded, writer: Writer, reads: Reads, clock: Clock, sweeps: Sweeps) -> Reversals:
