@@ -75,7 +75,7 @@ class Service:
         changed = {**service, **({} if port is None else {"port": port})}
         settings = settings.model_copy(update={"service": settings.service.model_copy(update=changed)})
         if with_api:
-            for number in (settings.service.port, settings.service.port + 1):
+            for number in (settings.service.port, settings.service.port + 1)[: 1 + _is_sandbox(settings)]:
                 _assert_free(settings.service.host, number)
         migrate.upgrade(settings.service.database)
         return cls(settings, document, with_api, with_workers, Watched(config, wanted))

@@ -12,6 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from orchestrator.database.sqlite_backend import FileLock
+
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -23,10 +25,25 @@ def _config(url: str) -> Config:
 
 
 def upgrade(url: str) -> None:
-    """Upgrade to head. Call it outside a running event loop (or in a thread)."""
-    if url.startswith("sqlite"):
-        Path(url.partition(":///")[2]).parent.mkdir(parents=True, exist_ok=True)
-    command.upgrade(_config(url), "head")
+    """Upgrade to head. Call it outside a running event loop (or in a thread).
+
+    One process at a time: on PostgreSQL the others wait (an advisory lock, in ``env.py``); beside a process that writes the
+    SQLite file nothing is changed: raises DatabaseInUse, unless the file is at head already.
+    """
+    if not url.startswith("sqlite"):
+        command.upgrade(_config(url), "head")
+        return
+    path = Path(url.partition(":///")[2])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    current, head = asyncio.run(current_and_head(url))
+    if current == head:
+        return
+    lock = FileLock(path)
+    lock.take()
+    try:
+        command.upgrade(_config(url), "head")
+    finally:
+        lock.release()
 
 
 async def current_and_head(url: str) -> tuple[str | None, str | None]:

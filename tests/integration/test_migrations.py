@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from orchestrator.database.migrate import current_and_head
+from orchestrator.database.migrate import current_and_head, upgrade
 from orchestrator.database.schema import METADATA
+from orchestrator.database.sqlite_backend import DatabaseInUse, FileLock
 
 
 async def test_a_migrated_database_has_the_tables_of_the_code_and_no_others(migrated_database_url: str) -> None:
@@ -23,3 +30,31 @@ async def test_a_migrated_database_has_the_tables_of_the_code_and_no_others(migr
         await engine.dispose()
     current, head = await current_and_head(migrated_database_url)
     assert current == head
+
+
+UPGRADE = "import sys; from orchestrator.database.migrate import upgrade; upgrade(sys.argv[1])"
+
+
+async def test_processes_that_start_at_once_do_not_migrate_at_once(database_url: str) -> None:
+    """On PostgreSQL the others wait; beside somebody who writes the SQLite file they say so and change nothing."""
+    started = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", UPGRADE, database_url, stderr=PIPE) for _ in range(4)
+    ]
+    said = [(await one.communicate())[1].decode() for one in started]
+    codes = [one.returncode for one in started]
+    assert 0 in codes
+    for code, text in zip(codes, said, strict=True):
+        assert code == 0 or "already has a writing process" in text, text
+    if database_url.startswith("postgresql"):
+        assert codes == [0, 0, 0, 0]
+    assert len(set(await current_and_head(database_url))) == 1
+
+
+def test_an_old_file_that_somebody_writes_is_not_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    lock = FileLock(path)
+    lock.take()
+    with pytest.raises(DatabaseInUse, match="already has a writing process"):
+        upgrade(f"sqlite+aiosqlite:///{path}")
+    lock.release()
+    upgrade(f"sqlite+aiosqlite:///{path}")
