@@ -29,8 +29,8 @@ BuildMessage = Callable[[], tuple[bytes, Mapping[str, str]]]
 Accepted = Callable[[int, str], bool]
 """Says by status and body whether the receiver took the message."""
 
-RETRY_AFTER_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Vendors retry for days; here the same shape runs in seconds."""
+RETRY_AFTER_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, *(15.0,) * 40)
+"""Vendors retry for days ; here the same shape runs in seconds, for ten minutes."""
 REORDER_WINDOW_SECONDS: Final = 0.3
 DELIVERY_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 DELIVERIES_AT_ONCE_MAX: Final = 16

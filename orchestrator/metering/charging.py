@@ -20,8 +20,8 @@ from orchestrator.database.unit import Changes, Key, Lock, Row, View, row_lock
 from orchestrator.errors import Busy, NotFound, Refusal
 from orchestrator.ledger.holds import captured_shown
 from orchestrator.ledger.purse import Allocation, Purse, purse_locks
+from orchestrator.ledger.shown import usd_text
 from orchestrator.metering.rating import CHARGE_UNITS_MAX, charge
-from orchestrator.metering.shown import usd_text
 from orchestrator.metering.usage_input import DAY_US, UsageInput, period_of, period_of_day
 
 KIND: Final = "usage"

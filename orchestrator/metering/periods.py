@@ -20,8 +20,8 @@ from orchestrator.database.tables import StatementClose, UsageRollup, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Invalid
-from orchestrator.metering.shown import usd_text
-from orchestrator.metering.statement import Span, first_sequence
+from orchestrator.ledger.shown import usd_text
+from orchestrator.ledger.span import Span, first_sequence
 from orchestrator.metering.usage_input import DAY_US
 
 SETTLE_S: Final = 3600

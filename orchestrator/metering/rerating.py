@@ -30,9 +30,9 @@ from orchestrator.ids import new_id
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.journal import credit, debit, entry
 from orchestrator.ledger.purse import Purse, purse_locks
+from orchestrator.ledger.shown import usd_text
 from orchestrator.metering.price_book import Book, PriceBook, Version
 from orchestrator.metering.rating import PriceMissing, charge, show_cost
-from orchestrator.metering.shown import usd_text
 from rates.money import WALLET_USD, Money
 
 KIND: Final = "rerate"

@@ -15,12 +15,12 @@ from sqlalchemy import func, select
 
 from orchestrator.clock import rfc3339
 from orchestrator.database.reads import Reads, Snapshot
-from orchestrator.database.tables import JournalEntry, Posting, Shard, UsageRollup, Wallet, table_of
+from orchestrator.database.tables import JournalEntry, Posting, UsageRollup, Wallet, table_of
 from orchestrator.database.unit import Row
-from orchestrator.errors import Invalid, NotFound, Refusal
+from orchestrator.errors import Invalid, NotFound
 from orchestrator.ledger.chart import WALLET_PARTS
-from orchestrator.metering.shown import usd_text
-from orchestrator.metering.usage_input import DAY_US
+from orchestrator.ledger.shown import usd_text
+from orchestrator.ledger.span import DAY_US, Span, StatementDoesNotAddUp
 
 LINES_MAX: Final = 10_000
 PARTS: Final = [part.value for part in WALLET_PARTS]
@@ -28,21 +28,6 @@ SUMMED: Final = (
     "usage", "hold", "hold_capture", "hold_void", "hold_expiry", "lease", "lease_capture", "lease_void", "lease_expiry",
 )  # fmt: skip
 """Kinds of which a busy wallet has thousands an hour: one line for all of them."""
-
-
-class StatementDoesNotAddUp(Refusal):
-    """Opening and lines do not make the closing balance: the books are to be looked at before anybody sees it."""
-
-    status = 500
-    title = "The statement does not add up"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Days since 1970, UTC: ``first`` inside, ``end`` outside."""
-
-    first: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +93,6 @@ class Statement:
 
 async def statement(reads: Reads, merchant_id: str, mode: str, wallet_id: str, span: Span) -> Statement:
     """Return a wallet's statement, from one snapshot. Raises NotFound, Invalid, StatementDoesNotAddUp."""
-    if span.first >= span.end:
-        raise Invalid(
-            "statement_is_empty", "`to` is the first day after the statement: later than `from`", pointer="/to"
-        )
     async with reads.snapshot() as snapshot:
         wallets = table_of(Wallet)
         found = await snapshot.all(
@@ -122,35 +103,10 @@ async def statement(reads: Reads, merchant_id: str, mode: str, wallet_id: str, s
         if not found:
             raise NotFound("wallet_not_found", f"there is no wallet {wallet_id}")
         reading = _Reading(snapshot, merchant_id, mode, wallet_id)
-        first = await first_sequence(snapshot, merchant_id, mode, span.first * DAY_US)
-        end = await first_sequence(snapshot, merchant_id, mode, span.end * DAY_US)
+        first, end = await span.sequences(snapshot, merchant_id, mode)
         opening, closing = await reading.balance(first), await reading.balance(end)
         lines = [*await reading.entries(first, end), *await reading.sums(first, end, span)]
     return Statement(found[0], span, opening, tuple(lines), closing).check()
-
-
-async def first_sequence(snapshot: Snapshot, merchant_id: str, mode: str, at_us: int) -> int:
-    """Return the sequence of the first entry at or after a time (or the one that comes next).
-
-    Sequences are gapless and in the order of commits, so it is found by halving, in the index of the key.
-    """
-    shard, entry = table_of(Shard), table_of(JournalEntry)
-    heads = await snapshot.all(
-        select(shard.c.entry_sequence).where(shard.c.merchant_id == merchant_id, shard.c.mode == mode)
-    )
-    low, high = 1, (heads[0]["entry_sequence"] if heads else 0) + 1
-    while low < high:
-        middle = (low + high) // 2
-        rows = await snapshot.all(
-            select(entry.c.created_us).where(
-                entry.c.merchant_id == merchant_id, entry.c.mode == mode, entry.c.sequence == middle
-            )
-        )
-        if rows[0]["created_us"] < at_us:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, Template
 
-from orchestrator.metering.shown import usd_text
+from orchestrator.ledger.shown import usd_text
 from orchestrator.metering.statement import Line, Statement
 
 COLUMNS: Final = ("at", "kind", "description", "events", "amount", "balance")

@@ -13,7 +13,7 @@ from jinja2 import Environment, Template
 _PAGE: Final = """\
 <!doctype html>
 <html lang="{{ paper.language }}"><head><meta charset="utf-8"><title>{{ paper.title }} {{ paper.number }}</title><style>
-body { font: 14px/1.5 system-ui, sans-serif; color: #111; max-width: 46em; margin: 2em auto; padding: 0 1em }
+body { font: 14px/1.5 system-ui, sans-serif; color: #111; max-width: {{ "70em" if paper.wide else "46em" }}; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; width: 100%; margin-top: 1em } th, td { text-align: left; padding: .35em .6em; border-bottom: 1px solid #ccc }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } tr.sum td { font-weight: 600; border-top: 2px solid #111 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em } dt { color: #555 } dd { margin: 0 }
@@ -28,6 +28,9 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em } dt {
 </body></html>
 """
 _FONT: Final = "Noto"
+NARROW_MM: Final = 38
+WIDE_MM: Final = 25
+"""Widths of a column of amounts, on a sheet that stands and on one that lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Paper:
     """The first is text, the others are amounts."""
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    wide: bool = False
+    """Many amounts: the sheet lies on its side."""
 
 
 def html(paper: Paper) -> bytes:
@@ -65,7 +70,7 @@ def pdf(paper: Paper) -> bytes:
     from fpdf import FPDF
 
     file = next(Path(fontpkg_noto_sans.ROOT).rglob("NotoSans?wdth,wght?.ttf"))
-    sheet = FPDF(format="A4")
+    sheet = FPDF(format="A4", orientation="landscape" if paper.wide else "portrait")
     sheet.set_title(f"{paper.title} {paper.number}")
     sheet.set_lang(paper.language)
     sheet.set_margin(18)
@@ -82,7 +87,8 @@ def pdf(paper: Paper) -> bytes:
         sheet.multi_cell(0, 6, text, new_x="LMARGIN", new_y="NEXT")
     sheet.ln(4)
     amounts = len(paper.columns) - 1
-    widths = (sheet.epw - 38 * amounts, *([38] * amounts))
+    width = WIDE_MM if paper.wide else NARROW_MM
+    widths = (sheet.epw - width * amounts, *([width] * amounts))
     with sheet.table(col_widths=widths, text_align=("LEFT", *(["RIGHT"] * amounts)), borders_layout="HORIZONTAL_LINES",
                      first_row_as_headings=False, line_height=6.5) as table:  # fmt: skip
         table.row(paper.columns)

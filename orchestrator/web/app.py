@@ -53,6 +53,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.post("/dashboard/reviews/{review}", closed(reviews.act)),
         web.get("/dashboard/money-back", closed(MoneyBack(services, board).show)),
         web.get("/dashboard/payouts", closed(payouts.show)),
+        web.get("/dashboard/statements/{merchant}/{mode:test|live}/{form:html|csv|pdf}", closed(payouts.statement)),
         web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail|return}", closed(payouts.act)),
     ]
 

@@ -9,13 +9,18 @@ import structlog
 from aiohttp import web
 from sqlalchemy import select
 
-from orchestrator.database.tables import Payout, table_of
+from orchestrator.database.tables import Account, Payout, table_of
 from orchestrator.database.unit import Row
 from orchestrator.errors import Refusal
+from orchestrator.ledger.merchant_statement import SIDES, merchant_statement
 from orchestrator.ledger.payouts import payout_object
+from orchestrator.metering.merchant_paper import as_file
+from orchestrator.metering.periods import span_of
+from orchestrator.metering.usage_input import period_of, period_of_day
 from orchestrator.services import Services
 from orchestrator.web.dashboard import Dashboard
 from orchestrator.web.sign_in import SIGNED_IN
+from rates.money import WALLET_USD
 
 HOME: Final = "/dashboard/payouts"
 SHOWN_MAX: Final = 100
@@ -54,6 +59,17 @@ class PayoutDesk:
         _log.warning("payout_decided", payout=payout, verb=verb, operator=person.name)
         return web.Response(status=303, headers={"Location": HOME})
 
+    async def statement(self, request: web.Request) -> web.StreamResponse:
+        """A merchant's statement of one month: a page, a CSV or a PDF."""
+        merchant, mode = request.match_info["merchant"], request.match_info["mode"]
+        try:
+            span = span_of(request.query.get("period", ""))
+            found = await merchant_statement(self.services.reads, merchant, mode, span)
+        except Refusal as refusal:
+            return await self._page(request, f"{merchant}: {refusal.detail}", refusal.status)
+        body, headers = as_file(found, request.match_info["form"])
+        return web.Response(body=body, headers=headers)
+
     async def _page(self, request: web.Request, said: str = "", status: int = 200) -> web.Response:
         table = table_of(Payout)
         reads = self.services.reads
@@ -61,6 +77,8 @@ class PayoutDesk:
         waiting = await reads.all(query.where(table.c.status.in_(("requested", "sent"))))
         ended = await reads.all(query.where(table.c.status.not_in(("requested", "sent"))))
         context = {
+            "balances": await self._balances(),
+            "months": _months(self.services.clock.now_us()),
             "waiting": [_shown(row) for row in waiting],
             "ended": [_shown(row) for row in ended],
             "said": said,
@@ -68,6 +86,28 @@ class PayoutDesk:
             "myself": f"operator:{request[SIGNED_IN].name}",
         }
         return await self.board.page(request, "payouts.html", context, status)
+
+    async def _balances(self) -> list[dict[str, Any]]:
+        """Return what each merchant has in its own accounts, USD/9 by their names, where there is anything."""
+        table = table_of(Account)
+        rows = await self.services.reads.all(
+            select(table.c.merchant_id, table.c.mode, table.c.code, table.c.balance)
+            .where(
+                table.c.code.in_(SIDES), table.c.subject == "", table.c.asset == str(WALLET_USD), table.c.balance != 0
+            )
+            .order_by(table.c.merchant_id, table.c.mode)
+        )
+        found: dict[tuple[str, str], dict[str, int]] = {}
+        for row in rows:
+            sides = found.setdefault((row["merchant_id"], row["mode"]), dict.fromkeys(SIDES.values(), 0))
+            sides[SIDES[row["code"]]] = -row["balance"]
+        return [{"merchant": merchant, "mode": mode, **sides} for (merchant, mode), sides in found.items()]
+
+
+def _months(now_us: int) -> list[str]:
+    """Return this month and the one before it."""
+    this = period_of(now_us)
+    return [this, period_of_day(span_of(this).first - 1)]
 
 
 def _shown(row: Row) -> dict[str, Any]:

@@ -158,6 +158,8 @@ class Traffic:
         if payment is None:
             return
         while (await self.client.call("GET", f"/v1/payments/{payment}"))["status"] != "credited":
+            if self.calm.is_set():
+                return
             await asyncio.sleep(0.5)
         part = (topup.amount / 4).quantize(Decimal("0.01"))
         body = {"amount": {"amount": str(part), "currency": "USD"}, "reason": "asked by the customer"}

@@ -1,4 +1,4 @@
-"""What ``make soak`` runs: tests marked ``soak``, the simulation (200 seeds of 50 payments, or as many as half of DURATION_S
+"""What ``make soak`` runs: tests marked ``soak`` (a storm of DURATION_S over real processes too), the simulation (200 seeds of 50 payments, or as many as half of DURATION_S
 allows), then every property again and again with other seeds until DURATION_S is over,
 then how the ledger's figures change with ten million stored postings (``bench.load.growth``).
 

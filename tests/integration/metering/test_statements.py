@@ -8,7 +8,8 @@ import io
 import pytest
 
 from orchestrator.clock import from_us, to_us
-from orchestrator.metering.statement import Line, Span, Statement, StatementDoesNotAddUp
+from orchestrator.ledger.span import Span, StatementDoesNotAddUp
+from orchestrator.metering.statement import Line, Statement
 from orchestrator.metering.usage_input import DAY_US, period_of
 from tests.integration.metering.desk import CENT, Desk
 

@@ -114,3 +114,19 @@ async def test_an_alarm_of_the_proof_is_a_banner_on_every_page_until_the_books_h
     text = (await page(here, "/dashboard"))[1]
     assert "7 entries proven" in text
     assert "The books do not hold" not in text
+
+
+async def test_a_merchants_accounts_are_shown_with_its_statements(here: World) -> None:
+    await asked(here)
+    await sign_in(here)
+    _, text, _ = await page(here, PAYOUTS)
+    path = f"/dashboard/statements/{MERCHANT}/{MODE}"
+    assert f'href="{path}/html?period=' in text
+    month = text.partition(f"{path}/html?period=")[2][:7]
+    status, printed, _ = await page(here, f"{path}/html?period={month}")
+    assert (status, "Closing" in printed, "po_1" in printed) == (200, True, True)
+    status, rows, answer = await page(here, f"{path}/csv?period={month}")
+    assert (status, rows.splitlines()[-1]) == (200, ",closing,,0.00,0.00,0.00,0.00,100.00,0.00,100.00")
+    assert "attachment" in answer.headers["Content-Disposition"]
+    assert (await page(here, f"{path}/html?period=soon"))[0] == 422
+    assert (await page(here, f"/dashboard/statements/mer_none/{MODE}/html?period={month}"))[0] == 404
