@@ -29,8 +29,10 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em } dt {
 """
 _FONT: Final = "Noto"
 NARROW_MM: Final = 38
-WIDE_MM: Final = 25
-"""Widths of a column of amounts, on a sheet that stands and on one that lies."""
+WIDE_MM: Final = 27
+"""Widths of a column of amounts, on a sheet that stands and on one that lies: a million to the nano-dollar fits."""
+NARROW_PT: Final = 10
+WIDE_PT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def pdf(paper: Paper) -> bytes:
     sheet.set_font(_FONT, size=18)
     sheet.multi_cell(0, 10, f"{paper.title} {paper.number}", new_x="LMARGIN", new_y="NEXT")
     sheet.ln(3)
-    sheet.set_font(_FONT, size=10)
+    sheet.set_font(_FONT, size=NARROW_PT)
     for name, text in paper.facts:
         sheet.set_text_color(85)
         sheet.cell(45, 6, name)
@@ -87,6 +89,7 @@ def pdf(paper: Paper) -> bytes:
         sheet.multi_cell(0, 6, text, new_x="LMARGIN", new_y="NEXT")
     sheet.ln(4)
     amounts = len(paper.columns) - 1
+    sheet.set_font(_FONT, size=WIDE_PT if paper.wide else NARROW_PT)
     width = WIDE_MM if paper.wide else NARROW_MM
     widths = (sheet.epw - width * amounts, *([width] * amounts))
     with sheet.table(col_widths=widths, text_align=("LEFT", *(["RIGHT"] * amounts)), borders_layout="HORIZONTAL_LINES",
