@@ -13,11 +13,12 @@ from jinja2 import Environment, Template
 _PAGE: Final = """\
 <!doctype html>
 <html lang="{{ paper.language }}"><head><meta charset="utf-8"><title>{{ paper.title }} {{ paper.number }}</title><style>
-body { font: 14px/1.5 system-ui, sans-serif; color: #111; max-width: {{ "70em" if paper.wide else "46em" }}; margin: 2em auto; padding: 0 1em }
+body { font: 14px/1.5 system-ui, sans-serif; color: #111; max-width: {{ "84em" if paper.wide else "46em" }}; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; width: 100%; margin-top: 1em } th, td { text-align: left; padding: .35em .6em; border-bottom: 1px solid #ccc }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } tr.sum td { font-weight: 600; border-top: 2px solid #111 }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em } dt { color: #555 } dd { margin: 0 }
-.note { color: #555 } @media print { body { margin: 0 } tr { break-inside: avoid } thead { display: table-header-group } }
+{% if paper.wide %}table { font-size: 12px } td:first-child { overflow-wrap: anywhere } @page { size: A4 landscape }
+{% endif %}.note { color: #555 } @media print { body { margin: 0 } tr { break-inside: avoid } thead { display: table-header-group } }
 </style></head><body>
 <h1>{{ paper.title }} {{ paper.number }}</h1>
 <dl>{% for name, text in paper.facts %}<dt>{{ name }}</dt><dd>{{ text }}</dd>{% endfor %}</dl>

@@ -11,6 +11,7 @@ from orchestrator.services import Services
 from orchestrator.web.dashboard import FILTERS, Dashboard
 from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guarded
 from orchestrator.web.money_back import MoneyBack
+from orchestrator.web.money_back_desk import MoneyBackDesk
 from orchestrator.web.pay import PayPage
 from orchestrator.web.payouts import PayoutDesk
 from orchestrator.web.rate_pages import RatePages
@@ -27,6 +28,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
     rules = RulePages(board)
     payouts = PayoutDesk(services, board)
     reviews = ReviewDesk(services, board)
+    back = MoneyBackDesk(services, board)
 
     def closed(handler: Handler) -> Handler:
         return guarded(sign_in.required(handler), forms_stay=True)
@@ -43,6 +45,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard", closed(board.overview)),
         web.get("/dashboard/payments", closed(board.payments)),
         web.get("/dashboard/payments/{merchant}/{payment}", closed(board.payment)),
+        web.post("/dashboard/payments/{merchant}/{payment}/refund", closed(back.refund)),
         web.get("/dashboard/rails", closed(board.rails)),
         web.get("/dashboard/rules", closed(rules.rules)),
         web.get("/dashboard/rules/{hash}", closed(rules.version)),
@@ -52,6 +55,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard/reviews", closed(reviews.show)),
         web.post("/dashboard/reviews/{review}", closed(reviews.act)),
         web.get("/dashboard/money-back", closed(MoneyBack(services, board).show)),
+        web.post("/dashboard/disputes/{dispute}/{verb:answer|accept}", closed(back.answer)),
         web.get("/dashboard/payouts", closed(payouts.show)),
         web.get("/dashboard/statements/{merchant}/{mode:test|live}/{form:html|csv|pdf}", closed(payouts.statement)),
         web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail|return}", closed(payouts.act)),

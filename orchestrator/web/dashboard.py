@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from orchestrator.clock import from_us
 from orchestrator.database.tables import ChainCursor, table_of
+from orchestrator.ids import new_id
 from orchestrator.papers import formatting as show
 from orchestrator.payments.payment import Status
 from orchestrator.routing.conditions import describe
@@ -23,7 +24,7 @@ from orchestrator.web.door import rendered
 from orchestrator.web.figures import figures
 from orchestrator.web.proof import proof_state
 from orchestrator.web.records import payment_file, payments_page
-from orchestrator.web.sign_in import SIGNED_IN, SignIn
+from orchestrator.web.sign_in import MAY_MOVE_MONEY, SIGNED_IN, SignIn
 from rates.money import WALLET_USD, Asset, Money
 
 ENGLISH: Final = Locale.parse("en")
@@ -95,7 +96,10 @@ class Dashboard:
         found = await payment_file(self.services.reads, merchant, payment_id, self.services.rules)
         if found is None:
             return await self.page(request, "absent.html", {"what": f"payment {payment_id} of {merchant}"}, 404)
-        return await self.page(request, "payment.html", {"file": found})
+        may_act = request[SIGNED_IN].role in MAY_MOVE_MONEY
+        return await self.page(
+            request, "payment.html", {"file": found, "may_act": may_act, "new_refund": new_id("ref")}
+        )
 
     async def rails(self, request: web.Request) -> web.StreamResponse:
         cursors = await self.services.reads.all(select(table_of(ChainCursor)).order_by("network"))

@@ -1,4 +1,4 @@
-"""What goes back, and how the rails' accounts stand: refunds, disputes, reconciliation. Looking only; commands decide."""
+"""What goes back, and how the rails' accounts stand: refunds, disputes, reconciliation. A dispute is answered here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from orchestrator.payments.dispute_terms import dispute_object
 from orchestrator.payments.refund_terms import refund_object
 from orchestrator.services import Services
 from orchestrator.web.dashboard import Dashboard
+from orchestrator.web.sign_in import MAY_MOVE_MONEY, SIGNED_IN
 
 SHOWN_MAX: Final = 50
 
@@ -29,6 +30,7 @@ class MoneyBack:
         back = await reads.all(select(refunds).order_by(refunds.c.id.desc()).limit(SHOWN_MAX))
         taken = await reads.all(select(disputes).order_by(disputes.c.id.desc()).limit(SHOWN_MAX))
         context = {
+            "may_act": request[SIGNED_IN].role in MAY_MOVE_MONEY,
             "refunds": [{**refund_object(row), "merchant": row["merchant_id"]} for row in back],
             "disputes": [{**dispute_object(row), "merchant": row["merchant_id"]} for row in taken],
             "rates": [

@@ -19,12 +19,11 @@ from orchestrator.metering.periods import span_of
 from orchestrator.metering.usage_input import period_of, period_of_day
 from orchestrator.services import Services
 from orchestrator.web.dashboard import Dashboard
-from orchestrator.web.sign_in import SIGNED_IN
+from orchestrator.web.sign_in import MAY_MOVE_MONEY, SIGNED_IN
 from rates.money import WALLET_USD
 
 HOME: Final = "/dashboard/payouts"
 SHOWN_MAX: Final = 100
-MAY_MOVE_MONEY: Final = frozenset({"operator", "admin"})
 _log = structlog.get_logger("dashboard")
 
 

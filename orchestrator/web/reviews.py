@@ -13,9 +13,8 @@ from orchestrator.payments.review_actions import Action, actions_of
 from orchestrator.payments.reviews import Decision, reviews_of
 from orchestrator.services import Services
 from orchestrator.web.dashboard import QUERY_CHARS_MAX, Dashboard
-from orchestrator.web.payouts import MAY_MOVE_MONEY
 from orchestrator.web.records import reviews_page
-from orchestrator.web.sign_in import SIGNED_IN
+from orchestrator.web.sign_in import MAY_MOVE_MONEY, SIGNED_IN
 
 HOME: Final = "/dashboard/reviews"
 NOTE_CHARS_MIN: Final = 3

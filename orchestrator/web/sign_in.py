@@ -43,6 +43,8 @@ class SignedIn:
 
 
 SIGNED_IN: Final = web.RequestKey("operator", SignedIn)
+MAY_MOVE_MONEY: Final = frozenset({"operator", "admin"})
+"""Roles; the others look."""
 
 
 class Tries:

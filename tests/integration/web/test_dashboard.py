@@ -50,6 +50,7 @@ def paths(here: World) -> list[tuple[str, str]]:
             .replace("{payout}", "po_1")
             .replace("{review}", "rev_1")
             .replace("{mode:test|live}", "test")
+            .replace("{dispute}/{verb:answer|accept}", "dis_1/accept")
             .replace("{form:html|csv|pdf}", "pdf")
             .replace("{hash}", "0123456789ab")
             .replace("{decision}", "dec_1")
@@ -61,7 +62,7 @@ def paths(here: World) -> list[tuple[str, str]]:
 
 
 async def test_no_page_of_the_dashboard_opens_without_signing_in(here: World) -> None:
-    assert len(paths(here)) == 16
+    assert len(paths(here)) == 18
     for method, path in paths(here):
         async with here.http.request(method, here.public_url + path, allow_redirects=False) as answer:
             assert answer.status == 303, path
