@@ -30,7 +30,7 @@ Accepted = Callable[[int, str], bool]
 """Says by status and body whether the receiver took the message."""
 
 RETRY_AFTER_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, *(15.0,) * 40)
-"""Vendors retry for days ; here the same shape runs in seconds, for ten minutes."""
+"""Vendors retry for days; here the same shape runs in seconds, for ten minutes."""
 REORDER_WINDOW_SECONDS: Final = 0.3
 DELIVERY_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 DELIVERIES_AT_ONCE_MAX: Final = 16

@@ -48,9 +48,15 @@ class House:
     door: FaultyProxy
     """The way in for everybody outside."""
     lives: int = 0
+    listens: bool = False
+    """Its last start came to an end: a start that was broken off does not count."""
     process: Process | None = None
     last_words: list[str] = field(default_factory=list)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def stands(self) -> bool:
+        return self.listens and self.process is not None and self.process.child.returncode is None
 
     async def begin(self) -> None:
         """Start it, as a supervisor does: again where its database was away just then. Raises ProcessFailed after many times."""
@@ -67,10 +73,12 @@ class House:
                 await asyncio.sleep(0.2)
             else:
                 self.lives += 1
+                self.listens = True
                 return
 
     async def end(self) -> None:
         """SIGKILL, whatever it does."""
+        self.listens = False
         if self.process is not None:
             self.last_words = self.process.output[-200:]
         self.process = None

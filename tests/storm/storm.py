@@ -49,8 +49,13 @@ async def storm(folder: Path, seed: int, seconds: float, postgres: PostgresServe
         here.weather(bad=True)
         dying = asyncio.create_task(_deaths(here, random, report.counts))
         calm = asyncio.create_task(_calm_after(seconds, here, dying))
-        await lived(traffic, buyers=5, spenders=3, seconds=seconds)
-        await calm
+        try:
+            await lived(traffic, buyers=5, spenders=3, seconds=seconds)
+            await calm
+        finally:  # a story that breaks leaves nobody behind who starts processes
+            for task in (dying, calm):
+                task.cancel()
+            await asyncio.gather(dying, calm, return_exceptions=True)
         await _quiet(here, client, traffic, report)
         report.wrong += [sentence async for sentence in verdict(here, client, traffic)]
         if report.wrong:
@@ -93,7 +98,7 @@ async def _calm_after(seconds: float, here: Place, dying: asyncio.Task[None]) ->
     with suppress(asyncio.CancelledError):
         await dying
     for house in here.houses:
-        if house.process is None or house.process.child.returncode is not None:
+        if not house.stands:
             await house.end()
             await house.begin()
 
