@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from orchestrator.database.unit import Row
 from orchestrator.errors import Refusal
 from orchestrator.payments import evidence
 from orchestrator.payments.refund_book import RefundWanted
@@ -54,6 +55,9 @@ class MoneyBackDesk:
             return await self._refused(request, back, str(bad), 422)
         except Refusal as refusal:
             return await self._refused(request, back, refusal.detail, refusal.status)
+        if not _is_what(wanted, row):
+            said = f"{row['id']} was asked for already, otherwise than this form says: load the payment's page again."
+            return await self._refused(request, back, said, 409)
         _log.warning("refund_asked", refund=row["id"], payment=payment, operator=person.name)
         return web.Response(status=303, headers={"Location": back})
 
@@ -81,6 +85,12 @@ class MoneyBackDesk:
 
     async def _refused(self, request: web.Request, back: str, said: str, status: int) -> web.Response:
         return await self.board.page(request, "not_done.html", {"said": said, "back": back}, status)
+
+
+def _is_what(wanted: RefundWanted, row: Row) -> bool:
+    """Say whether a refund is what a form asks for: after "back" and a change, the same id means something else."""
+    same = all(row[name] == getattr(wanted, name) for name in ("payment_id", "reason", "destination"))
+    return same and wanted.units in {None, row["units"]}
 
 
 def _refund_id(text: str) -> str:

@@ -46,6 +46,14 @@ async def test_a_refund_form_that_is_sent_twice_is_one_refund(scene: Scene) -> N
         assert (await post(scene.here, path, **form, amount="5.00"))[0] == 303
     (refund,) = await scene.rows(tables.Refund)
     assert (refund["id"], refund["units"], refund["requested_by"]) == (form["refund"], 5 * USD, "operator:ops")
+    for changed in (
+        {"amount": "6.00"},
+        {"amount": "5.00", "reason": "another"},
+        {"amount": "5.00", "destination": "wallet"},
+    ):
+        status, text, _ = await post(scene.here, path, **{**form, **changed})
+        assert (status, "otherwise than this form says" in text) == (409, True)
+    assert len(await scene.rows(tables.Refund)) == 1
     await scene.until_refund(refund, "succeeded")
     assert refund["id"] in (await page(scene.here, DESK))[1]
     await scene.assert_sound()
