@@ -16,8 +16,9 @@ from orchestrator.clock import SystemClock, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Wallet, table_of
 from orchestrator.errors import Refusal
+from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.merchant_statement import MerchantStatement, merchant_statement
-from orchestrator.ledger.span import DAY_US, Span
+from orchestrator.ledger.span import Span
 from orchestrator.metering import merchant_paper
 from orchestrator.metering.periods import span_of
 from orchestrator.metering.statement import Statement, statement

@@ -19,8 +19,9 @@ from orchestrator.database.reads import Reads, Snapshot
 from orchestrator.database.tables import JournalEntry, Merchant, Posting, table_of
 from orchestrator.errors import Invalid, NotFound
 from orchestrator.ledger.chart import Account
+from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.shown import usd_text
-from orchestrator.ledger.span import DAY_US, Span, StatementDoesNotAddUp
+from orchestrator.ledger.span import Span, StatementDoesNotAddUp
 from rates.money import WALLET_USD, Asset, Money
 
 LINES_MAX: Final = 10_000

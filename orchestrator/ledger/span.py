@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import select
 
 from orchestrator.database.reads import Snapshot
 from orchestrator.database.tables import JournalEntry, Shard, table_of
 from orchestrator.errors import Invalid, Refusal
-
-DAY_US: Final = 86_400_000_000
+from orchestrator.ledger.earnings import DAY_US
 
 
 class StatementDoesNotAddUp(Refusal):

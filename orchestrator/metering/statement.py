@@ -19,8 +19,9 @@ from orchestrator.database.tables import JournalEntry, Posting, UsageRollup, Wal
 from orchestrator.database.unit import Row
 from orchestrator.errors import Invalid, NotFound
 from orchestrator.ledger.chart import WALLET_PARTS
+from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.shown import usd_text
-from orchestrator.ledger.span import DAY_US, Span, StatementDoesNotAddUp
+from orchestrator.ledger.span import Span, StatementDoesNotAddUp
 
 LINES_MAX: Final = 10_000
 PARTS: Final = [part.value for part in WALLET_PARTS]

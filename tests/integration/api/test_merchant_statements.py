@@ -11,8 +11,9 @@ import pytest
 
 from orchestrator.clock import from_us
 from orchestrator.ledger.chart import Account
+from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.merchant_statement import SIDES, Line, MerchantStatement
-from orchestrator.ledger.span import DAY_US, Span, StatementDoesNotAddUp
+from orchestrator.ledger.span import Span, StatementDoesNotAddUp
 from tests.integration.api.shop import Shop, open_shop
 from tests.integration.api.test_payouts import ADMIN, move, with_terms
 
