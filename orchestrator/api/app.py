@@ -48,6 +48,7 @@ from orchestrator.api.endpoint import Answer, ApiServices, Auth, Context, Endpoi
 from orchestrator.api.forward import Forwarder
 from orchestrator.api.serve import bind
 from orchestrator.database.ownership import Ownership
+from orchestrator.papers.layout import PAGE_HEADERS
 
 RESOURCES: Final[Sequence[Sequence[Endpoint]]] = (
     checkout.ENDPOINTS,
@@ -117,7 +118,7 @@ def _papers(endpoints: list[Endpoint]) -> list[Endpoint]:
         return Answer(described)
 
     async def documentation(_context: Context[ApiServices]) -> Answer:
-        return Answer(page, headers=docs.PAGE_HEADERS)
+        return Answer(page, headers=PAGE_HEADERS)
 
     papers = [
         Endpoint("GET", "/openapi.json", openapi_json, summary="This API as OpenAPI 3.1", tag="Service",

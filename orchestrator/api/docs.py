@@ -11,9 +11,6 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-PAGE_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
-}
 EXAMPLE_DEPTH_MAX: Final = 6
 FIELD_DEPTH_MAX: Final = 2
 _FOLDER: Final = Path(__file__).parent

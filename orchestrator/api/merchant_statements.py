@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from orchestrator.access import PLATFORM
-from orchestrator.api.docs import PAGE_HEADERS
 from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Shown
 from orchestrator.api.statements import AskStatement
@@ -74,7 +73,7 @@ async def get_merchant_statement(context: Context[Services], query: AskMerchantS
     if form == "json":
         return Answer(found.shown())
     body, headers = as_file(found, form)
-    return Answer(body, headers={**headers, **(PAGE_HEADERS if form == "html" else {})})
+    return Answer(body, headers=headers)
 
 
 def _whose(context: Context[Services], query: AskMerchantStatement) -> tuple[str, str]:

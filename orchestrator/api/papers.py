@@ -7,11 +7,11 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
-from orchestrator.api.docs import PAGE_HEADERS
 from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Body, Shown
 from orchestrator.metering.invoices import Invoices, invoice_object, invoice_paper
 from orchestrator.papers import layout
+from orchestrator.papers.layout import PAGE_HEADERS
 from orchestrator.papers.words import language_of
 from orchestrator.payments.receipts import Receipts, receipt_object, receipt_paper
 from orchestrator.services import Services

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 from pydantic import ConfigDict, Field
 
 from orchestrator.access import PLATFORM
-from orchestrator.api.docs import PAGE_HEADERS
 from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Body, Shown
 from orchestrator.api.prices import WhoseBook
@@ -20,6 +19,7 @@ from orchestrator.metering.rerating import rerating_shown
 from orchestrator.metering.statement import statement
 from orchestrator.metering.statement_paper import csv_text, html_page
 from orchestrator.metering.usage_input import DAY_US, period_of_day
+from orchestrator.papers.layout import PAGE_HEADERS
 from orchestrator.services import Services
 
 CSV_TYPE: Final = "text/csv; charset=utf-8"

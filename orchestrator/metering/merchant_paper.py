@@ -37,7 +37,7 @@ def as_file(statement: MerchantStatement, form: str) -> tuple[bytes, dict[str, s
     """Return a form's bytes and headers; all but the page are saved under a name."""
     headers = {"Content-Type": FORMS[form]}
     if form == "html":
-        return layout.html(paper(statement)), headers
+        return layout.html(paper(statement)), {**headers, **layout.PAGE_HEADERS}
     name = f"statement-{statement.merchant}-{statement.shown()['from'][:10]}.{form}"
     body = csv_text(statement).encode() if form == "csv" else layout.pdf(paper(statement))
     return body, {**headers, "Content-Disposition": f'attachment; filename="{name}"'}

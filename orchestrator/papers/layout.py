@@ -28,6 +28,10 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em } dt {
 {% for note in paper.notes %}<p class="note">{{ note }}</p>{% endfor %}
 </body></html>
 """
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+}
+"""A page that has its style inside it, and nothing else."""
 _FONT: Final = "Noto"
 NARROW_MM: Final = 38
 WIDE_MM: Final = 27

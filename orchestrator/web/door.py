@@ -86,7 +86,8 @@ def guarded(handler: Handler, *, forms_stay: bool = False) -> Handler:
         except Exception:  # noqa: BLE001  # a bug of ours: logged whole; a person gets a page, and nothing of its inside
             _log.exception("page_broke", route=str(request.match_info.route.resource))
             response = rendered(request, "broke.html", {"language": asked_language(request)}, 500)
-        response.headers.update(headers)
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)  # a paper brings a policy of its own: its style is inside it
         return response
 
     return answer

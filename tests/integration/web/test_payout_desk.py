@@ -123,7 +123,9 @@ async def test_a_merchants_accounts_are_shown_with_its_statements(here: World) -
     path = f"/dashboard/statements/{MERCHANT}/{MODE}"
     assert f'href="{path}/html?period=' in text
     month = text.partition(f"{path}/html?period=")[2][:7]
-    status, printed, _ = await page(here, f"{path}/html?period={month}")
+    status, printed, answer = await page(here, f"{path}/html?period={month}")
+    assert "style-src 'unsafe-inline'" in answer.headers["Content-Security-Policy"], "its style is inside it"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert (status, "Closing" in printed, "po_1" in printed) == (200, True, True)
     status, rows, answer = await page(here, f"{path}/csv?period={month}")
     assert (status, rows.splitlines()[-1]) == (200, ",closing,,0.00,0.00,0.00,0.00,100.00,0.00,100.00")
