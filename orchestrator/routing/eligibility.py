@@ -198,7 +198,7 @@ def closed_for_maintenance(windows: Sequence[Window], catalogue: Catalogue, at: 
 
 def _ask(currency: str, rates: Rates, known: dict[str, Fraction | None]) -> Fraction | None:
     rate = rates(currency)
-    if rate is not None and rate <= 0:
+    if rate is not None and rate.numerator <= 0:
         raise ValueError(f"a rate is above zero; one USD cannot be {rate} {currency}")
     known[currency] = rate
     return rate
@@ -225,7 +225,7 @@ def limits_in_usd(row: Row, currency: str, rate: Fraction, catalogue: Catalogue)
     """Return the limits in nano-dollars: smallest amount that reaches the minimum, largest within the maximum."""
     memo_key = (row.key, currency)
     found = catalogue.memo.get(memo_key)
-    if found is None or found[0] != rate:
+    if found is None or (found[0] is not rate and found[0] != rate):
         low, high = row.minimum.get(currency), row.maximum.get(currency)
         found = catalogue.memo[memo_key] = (
             rate,

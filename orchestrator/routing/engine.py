@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.routing.catalogue import Catalogue, Supports
+from orchestrator.routing.catalogue import Catalogue, RailOption, Supports
 from orchestrator.routing.compiled import MATCHED
 from orchestrator.routing.costs import FeeTables
 from orchestrator.routing.decision import Choice, Decision, PickedBy, Source, source_rule_of
@@ -27,11 +27,11 @@ from orchestrator.routing.eligibility import (
     find_eligible,
     table_for,
 )
-from orchestrator.routing.facts import RoutingFacts, token_word
+from orchestrator.routing.facts import RoutingFacts, words_of
 from orchestrator.routing.overlay import Applied, Overlay, OverlayRule
 from orchestrator.routing.ranking import By, Candidate, Knowledge, Ranked, rank
 from orchestrator.routing.ruleset import Offer, OnDecline, RailChoice, Ruleset, Target
-from orchestrator.routing.split import draw
+from orchestrator.routing.split import draw, first_drawn
 
 
 def decide(
@@ -168,6 +168,16 @@ class _Entry:
     options: tuple[int, ...]
     on_decline: OnDecline
     names_rail: bool
+    choices: dict[tuple[int, str, str, PickedBy, str | None], Choice]
+    """What this entry became before: option, currency, rule, why, ``rail_choice`` -> the choice, made once."""
+
+    def choice(self, option: RailOption, key: tuple[int, str, str, PickedBy, str | None]) -> Choice:
+        _, currency, source_rule, picked_by, rail_choice = key
+        made = self.choices[key] = Choice(
+            self.method, option.rail, option.account, currency, option.capability, self.on_decline,
+            source_rule, picked_by, rail_choice,
+        )  # fmt: skip
+        return made
 
 
 class _Chooser:
@@ -184,56 +194,50 @@ class _Chooser:
         found: list[Choice] = []
         taken: set[int] = set()
         kept = self._eligible.currencies
+        source_rule = source_rule_of(source, rule_id)
         for entry in _entries(written, self._catalogue):
             able = [index for index in entry.options if index in kept]
             if not able:
                 continue
-            picked_by, choice = PickedBy.WRITTEN, None
+            picked_by, rail_choice = PickedBy.WRITTEN, None
             index: int | None = able[0]
             if not entry.names_rail:
-                index, picked_by, choice = self._pick(entry.method, able)
+                index, picked_by, rail_choice = self._pick(entry.method, able)
             if index is None or index in taken:
                 continue
             taken.add(index)
-            option = self._catalogue.options[index]
-            found.append(
-                Choice(
-                    method=entry.method,
-                    rail=option.rail,
-                    account=option.account,
-                    currency=kept[index],
-                    capability=option.capability,
-                    on_decline=entry.on_decline,
-                    source_rule=source_rule_of(source, rule_id),
-                    picked_by=picked_by,
-                    rail_choice=choice.id if choice else None,
-                )
-            )
+            key = (index, kept[index], source_rule, picked_by, rail_choice)
+            found.append(entry.choices.get(key) or entry.choice(self._catalogue.options[index], key))
         return found
 
-    def _pick(self, method: str, able: list[int]) -> tuple[int | None, PickedBy, RailChoice | None]:
+    def _pick(self, method: str, able: list[int]) -> tuple[int | None, PickedBy, str | None]:
         """Return who serves a method: what ``rail_choice`` says, else its stand-in, else the first that can."""
         choice = self._rail_choice(method)
         if choice is None:
             return able[0], PickedBy.CATALOGUE, None
-        picked_by = PickedBy.RAIL_CHOICE
+        first = first_drawn(choice.id, self._facts.customer, choice.targets)
+        if first >= 0 and (index := self._served_by(choice.targets[first], able)) is not None:
+            return index, PickedBy.RAIL_CHOICE, choice.id
         for target in draw(choice.id, self._facts.customer, choice.targets):
-            index = next((index for index in able if self._is_at(index, target)), None)
+            index = self._served_by(target, able)
             if index is not None:
-                return index, picked_by, choice
-            picked_by = PickedBy.RAIL_CHOICE_STAND_IN
+                return index, PickedBy.RAIL_CHOICE_STAND_IN, choice.id
         shut = [target for target in choice.targets if target.weight == 0]  # weight 0 = no traffic, not even now
         index = next((index for index in able if not any(self._is_at(index, target) for target in shut)), None)
-        return index, PickedBy.RAIL_CHOICE_STAND_IN, choice
+        return index, PickedBy.RAIL_CHOICE_STAND_IN, choice.id
+
+    def _served_by(self, target: Target, able: list[int]) -> int | None:
+        for index in able:
+            if self._is_at(index, target):
+                return index
+        return None
 
     def _rail_choice(self, method: str) -> RailChoice | None:
         if not self._ruleset.rail_choices:
             return None
         outcomes = self.choice_outcomes.get(method)
         if outcomes is None:
-            word = token_word(method)
-            words = frozenset((method,)) if word is None else frozenset((method, word))
-            outcomes = self.choice_outcomes[method] = self._ruleset.evaluate_choices(self._facts, words)
+            outcomes = self.choice_outcomes[method] = self._ruleset.evaluate_choices(self._facts, words_of(method))
         return self._ruleset.rail_choices[outcomes.index(MATCHED)] if MATCHED in outcomes else None
 
     def _is_at(self, index: int, target: Target) -> bool:
@@ -242,12 +246,17 @@ class _Chooser:
 
 
 def _entries(written: tuple[Offer, ...], catalogue: Catalogue) -> tuple[_Entry, ...]:
-    """Spell out token words and look the options up, once for each list of written offers."""
-    found: tuple[_Entry, ...] | None = catalogue.memo.get(written)
-    if found is None:
-        found = catalogue.memo[written] = tuple(
-            _Entry(method, catalogue.find(method, offer.rail, offer.account), offer.on_decline, offer.rail is not None)
-            for offer in written
-            for method in catalogue.expand(offer.method)
-        )
-    return found
+    """Spell out token words and look the options up, once for each list of written offers.
+
+    A list is known by its identity (hashing it costs more than all the rest): it is kept beside what it became.
+    """
+    known: tuple[tuple[Offer, ...], tuple[_Entry, ...]] | None = catalogue.memo.get(id(written))
+    if known is not None and known[0] is written:
+        return known[1]
+    entries = tuple(
+        _Entry(method, catalogue.find(method, offer.rail, offer.account), offer.on_decline, offer.rail is not None, {})
+        for offer in written
+        for method in catalogue.expand(offer.method)
+    )
+    catalogue.memo[id(written)] = (written, entries)
+    return entries

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -25,6 +26,13 @@ def token_word(method: str) -> str | None:
     """Return ``usdt`` for ``usdt_tron``; None where the method is no token on a chain."""
     word, separator, chain = method.partition("_")
     return word if separator and chain and word in TOKEN_WORDS else None
+
+
+@cache
+def words_of(method: str) -> frozenset[str]:
+    """Return what a condition may call a method of the catalogue: its name, and its token."""
+    word = token_word(method)
+    return frozenset((method,)) if word is None else frozenset((method, word))
 
 
 @dataclass(frozen=True, slots=True)

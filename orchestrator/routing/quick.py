@@ -12,10 +12,11 @@ from fractions import Fraction
 from typing import Final
 
 from orchestrator.routing.catalogue import Catalogue, OptionKey, Supports
+from orchestrator.routing.conditions import NamesMethod
 from orchestrator.routing.decision import Choice, PickedBy
 from orchestrator.routing.eligibility import Health, Rates, Table, in_probe, limits_in_usd, table_for
 from orchestrator.routing.engine import decide_by
-from orchestrator.routing.facts import RoutingFacts, token_word
+from orchestrator.routing.facts import RoutingFacts, words_of
 from orchestrator.routing.health import HealthState
 from orchestrator.routing.index import RuleIndex
 from orchestrator.routing.ranking import Knowledge
@@ -61,9 +62,15 @@ class QuickRouter:
         self._probing = tuple(key for key in keys if state_of(key) is HealthState.PROBING)
         if self.ruleset.rail_choices:
             self._choices = RuleIndex([choice.conditions for choice in self.ruleset.rail_choices])
-            self._methods = tuple(
-                (method, frozenset({method, token_word(method) or method})) for method in self.catalogue.by_method
-            )
+            every = ((method, words_of(method)) for method in self.catalogue.by_method)
+            self._methods = tuple((method, words) for method, words in every if self._may_be_chosen(words))
+
+    def _may_be_chosen(self, words: frozenset[str]) -> bool:
+        """Say whether any ``rail_choice`` is about this method at all."""
+        return any(
+            not any(isinstance(part, NamesMethod) and part.methods.isdisjoint(words) for part in choice.conditions)
+            for choice in self.ruleset.rail_choices
+        )
 
     def offers(self, facts: RoutingFacts) -> Answer:
         """Return what a session like this is offered."""
