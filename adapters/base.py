@@ -58,6 +58,14 @@ class RailMisconfigured(RailError):
     """Our key, account or request is wrong and nothing happened: a person must mend it; the next offer may serve."""
 
 
+class TokenCodeChanged(RailMisconfigured):
+    """The code behind a token's address is not the one that is pinned: what it calls a transfer may be none."""
+
+    def __init__(self, text: str, token: ChainToken) -> None:
+        super().__init__(text)
+        self.token = token
+
+
 class WebhookRejected(RailError):
     """The bytes were not signed by this account (or are no message of this rail): do not believe them, ask the rail."""
 
@@ -443,10 +451,31 @@ class TokenAlarm:
 
     token: ChainToken
     kind: str
-    """paused | unpaused | fee_changed | deprecated | address_blacklisted | address_cleared | funds_destroyed"""
+    """paused | unpaused | fee_changed | deprecated | upgraded | address_blacklisted | address_cleared | funds_destroyed"""
     tx_hash: str
     address: bytes | None = None
-    """Ours, where the alarm is about one."""
+    """Ours, where the alarm is about one; of the new code, where the token was upgraded."""
+
+    @property
+    def replaces_code(self) -> bool:
+        return self.kind == "upgraded"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCode:
+    """The code behind a token's address on one node. Hashes are ``keccak256:`` and 64 digits; addresses as people copy them."""
+
+    token: ChainToken
+    node: str
+    contract: str
+    code_hash: str | None
+    """None: there is no contract."""
+    code_pinned: str | None
+    """What the configuration says it must be."""
+    implementation: str | None
+    """Where a proxy hands its calls to; None: it is no proxy that we know."""
+    implementation_hash: str | None
+    implementation_pinned: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -592,6 +621,15 @@ class ScansChain(Protocol):
 
     async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> Sequence[int]:
         """Return what lies on each address at the newest block, in the chain's own units. Raises ChainScanFailed."""
+        ...
+
+
+@runtime_checkable
+class ShowsTokenCode(Protocol):
+    """A chain that says what code its tokens have, for people who pin it."""
+
+    async def token_codes(self) -> Sequence[TokenCode]:
+        """Return the code of each token, of the node that answers first. Raises ChainScanFailed."""
         ...
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import typer
 
-from adapters.base import RailError, ScansChain
+from adapters.base import RailError, ScansChain, ShowsTokenCode, TokenCode
 from adapters.operations import ChecksAccount
 from orchestrator import bootstrap
 from orchestrator.cli.console import DEFAULT_CONFIG, ConfigOption, Failure, JsonOption, print_json, print_table, run
@@ -131,7 +131,7 @@ async def _rails(loaded: bootstrap.Loaded, service_runs: bool) -> list[Finding]:
         elif block.simulated and not service_runs:
             findings.append(Finding(what, "note", "simulated by `crossrail serve`, which is not running"))
         elif isinstance(adapter, ScansChain):
-            findings.append(await _chain(what, adapter))
+            findings += await _chain(what, adapter)
         else:
             findings.append(await account_finding(what, adapter))
     return findings
@@ -153,11 +153,40 @@ async def account_finding(what: str, adapter: ChecksAccount) -> Finding:
     return Finding(what, "ok", f"{looked.said}; {clock}; webhook secret set")
 
 
-async def _chain(what: str, scanner: ScansChain) -> Finding:
+async def _chain(what: str, scanner: ScansChain) -> list[Finding]:
     try:
         async with asyncio.timeout(LOOK_S_MAX):
             await scanner.check()
             head = await scanner.head()
     except (RailError, TimeoutError) as error:
-        return Finding(what, "mend", f"{type(error).__name__}: {error}")
-    return Finding(what, "ok", f"chain id, symbols and decimals fit; head {head.latest}, final {head.finalized}")
+        found = Finding(what, "mend", f"{type(error).__name__}: {error}")
+    else:
+        found = Finding(what, "ok", f"chain id, symbols and decimals fit; head {head.latest}, final {head.finalized}")
+    return [found, *(await code_findings(what, scanner) if isinstance(scanner, ShowsTokenCode) else [])]
+
+
+async def code_findings(what: str, chain: ShowsTokenCode) -> list[Finding]:
+    """Show the code behind each token, so that it can be compared with what its issuer says, and pinned."""
+    try:
+        async with asyncio.timeout(LOOK_S_MAX):
+            codes = await chain.token_codes()
+    except (RailError, TimeoutError) as error:
+        return [Finding(f"{what} tokens", "note", f"their code cannot be read: {type(error).__name__}: {error}")]
+    return [_code_finding(f"{what} {one.token.asset.code}", one) for one in codes]
+
+
+def _code_finding(what: str, code: TokenCode) -> Finding:
+    parts = [("code_hash", code.code_hash, code.code_pinned)]
+    if code.implementation is not None or code.implementation_pinned is not None:
+        parts.append(("implementation_hash", code.implementation_hash, code.implementation_pinned))
+    fits = all(pinned in {None, found} for _, found, pinned in parts)
+    state = ("ok" if all(pinned for _, _, pinned in parts) else "note") if fits else "mend"
+    shown = [f"{field}: {found or 'no code'} ({_pin(found, pinned)})" for field, found, pinned in parts]
+    proxy = f"; a proxy of {code.implementation}" if code.implementation else ""
+    return Finding(what, state, f"{code.contract} at {code.node}{proxy}; {'; '.join(shown)}")
+
+
+def _pin(found: str | None, pinned: str | None) -> str:
+    if pinned is None:
+        return "not pinned"
+    return "pinned" if pinned == found else f"pinned as {pinned}"

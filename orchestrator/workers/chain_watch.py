@@ -20,6 +20,7 @@ from adapters.base import (
     RailUnavailable,
     ScansChain,
     SeenTransfer,
+    TokenCodeChanged,
 )
 from orchestrator.clock import from_us, to_us
 from orchestrator.database.reads import Reads
@@ -28,7 +29,7 @@ from orchestrator.database.unit import Row
 from orchestrator.ids import new_id
 from orchestrator.payments.deposits import Blocks, CursorMoved, Deposits
 from orchestrator.payments.sightings import Network
-from orchestrator.payments.token_alarms import note_alarm
+from orchestrator.payments.token_alarms import alarm_code_changed, note_alarm
 from orchestrator.routing.health import CallOutcome, HealthBoard
 
 REORG_DEPTH_MAX = 5000
@@ -40,6 +41,8 @@ LEASE_S = 15.0
 START_MARGIN_US = 60_000_000
 """The chain's clock and ours differ."""
 CHECK_EVERY_US = 3_600_000_000
+ERROR_CHARS = 700
+"""Two hashes and what to do stand in one."""
 OFFERED_LAG_S = 300.0
 """A chain whose newest block that we read is older than this is not offered: who pays would wait without a word."""
 _log = structlog.get_logger("chain")
@@ -95,6 +98,9 @@ class ChainWatch:
                     cursor = await self._cursor(network) or cursor
             finally:
                 await self.deposits.desk.reverse_fallen(network)
+            await self._check(
+                network
+            )  # at once where a token's code was replaced just now: before anything is credited
             await self._finalized(network, cursor, head)
         except (ChainScanFailed, TimeoutError) as error:
             _log.warning("chain_not_read", network=network.name, error=repr(error)[:300])
@@ -102,8 +108,10 @@ class ChainWatch:
             return taken
         except RailMisconfigured as wrong:
             # Another chain, another code, other decimals: whatever would be read might be worth something else.
-            _log.error("chain_misconfigured", network=network.name, error=str(wrong)[:300])
+            _log.error("chain_misconfigured", network=network.name, error=str(wrong)[:ERROR_CHARS])
             self._record(CallOutcome.MISCONFIGURED, str(wrong))
+            if isinstance(wrong, TokenCodeChanged):
+                await alarm_code_changed(self.deposits.writer, self.reads, network, wrong)
             return taken
         except CursorMoved as moved:
             _log.info("cursor_moved", network=network.name, text=str(moved))
@@ -166,7 +174,10 @@ class ChainWatch:
         half_us = int(self.lease_seconds * 500_000)
         if cursor["owner"] == self.owner and cursor["lease_us"] > self.deposits.clock.now_us() + half_us:
             return True
-        return await self.deposits.lease(network, self.owner, self.lease_seconds)
+        held = await self.deposits.lease(network, self.owner, self.lease_seconds)
+        if held and cursor["owner"] not in {self.owner, ""}:
+            self._checks.clear()  # what the one before us saw of a token's code, we did not
+        return held
 
     async def _advance(self, network: Network, cursor: Row, head: ChainHead) -> int:
         """Take the next block or range, or go back on a fork; return the blocks that were taken (1 for going back)."""
@@ -211,6 +222,8 @@ class ChainWatch:
         for scan in scans:
             for alarm in scan.alarms:
                 note_alarm(network, alarm)
+                if alarm.replaces_code:
+                    self._checks.clear()
 
     async def _finalized(self, network: Network, cursor: Row, head: ChainHead) -> None:
         """Raise the final block, where the node's is one that we read, with the same hash."""
@@ -319,7 +332,7 @@ class ChainWatch:
     def _record(self, outcome: CallOutcome, text: str) -> None:
         account, now = self.adapter.account, self.deposits.clock.now()
         for token in self.scanner.tokens:
-            self.health.record((account.rail, account.account, token.method), outcome, now, text[:200])
+            self.health.record((account.rail, account.account, token.method), outcome, now, text[:ERROR_CHARS])
 
 
 def _header_of(row: Row) -> BlockHeader:

@@ -2,9 +2,11 @@
 
 USDT (TetherToken): Pause, Unpause, Params, Deprecate, AddedBlackList, RemovedBlackList, DestroyedBlackFunds.
 USDC (FiatToken): Pause, Unpause, Blacklisted, UnBlacklisted. Some deployments index the address, some do not.
+Proxies: Upgraded (EIP-1967, ZeppelinOS), ProxyUpdated (Polygon's bridged tokens): other code behind the same address.
 ``issue`` and ``destroyBlackFunds`` emit no Transfer: only a comparison of balances sees what they did.
 
-Sources: https://etherscan.io/token/0xdac17f958d2ee523a2206206994597c13d831ec7#code,
+Sources: https://eips.ethereum.org/EIPS/eip-1967, https://github.com/maticnetwork/pos-portal (UpgradableProxy.sol),
+https://etherscan.io/token/0xdac17f958d2ee523a2206206994597c13d831ec7#code,
 https://github.com/circlefin/stablecoin-evm/blob/master/contracts/v1/Blacklistable.sol
 """
 
@@ -18,6 +20,7 @@ from eth_hash.auto import keccak
 from adapters.base import ChainScanFailed, ChainToken, TokenAlarm
 from adapters.kit.chain.rpc import as_list, as_object, hash32
 
+UPGRADED: Final = "upgraded"
 _EVENTS: Final = {
     "Pause()": ("paused", False),
     "Unpause()": ("unpaused", False),
@@ -28,6 +31,8 @@ _EVENTS: Final = {
     "DestroyedBlackFunds(address,uint256)": ("funds_destroyed", True),
     "Blacklisted(address)": ("address_blacklisted", True),
     "UnBlacklisted(address)": ("address_cleared", True),
+    "Upgraded(address)": (UPGRADED, True),
+    "ProxyUpdated(address,address)": (UPGRADED, True),
 }
 ADMIN_TOPICS: Final = {"0x" + keccak(name.encode()).hex(): meaning for name, meaning in _EVENTS.items()}
 """Topic -> what it means, and whether it is about one address."""
@@ -49,4 +54,4 @@ def read_alarm(raw: Any, token: ChainToken, is_ours: Callable[[bytes], bool]) ->
         address = bytes.fromhex(word)[12:]
     except ValueError:
         raise ChainScanFailed(f"the {kind} log of {tx_hash} names no address") from None
-    return TokenAlarm(token, kind, tx_hash, address) if is_ours(address) else None
+    return TokenAlarm(token, kind, tx_hash, address) if kind == UPGRADED or is_ours(address) else None

@@ -25,6 +25,7 @@ PUBLISHED_FIRST_ADDRESSES: Final = frozenset(
 
 
 NODES_FOR_AN_OPINION: Final = 2
+CodeHash = Annotated[str, Field(pattern=r"^keccak256:[0-9a-f]{64}$")]
 Usd = Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})?$")]
 
 
@@ -34,8 +35,10 @@ class TokenOptions(BaseModel):
     contract: str
     decimals: Annotated[StrictInt, Field(ge=0, le=36)]
     method: Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)+$")]
-    code_hash: Annotated[str, Field(pattern=r"^keccak256:[0-9a-f]{64}$")] | None = None
-    """Of the contract's code; a refusal names the one that was found. Another code behind the address: not scanned."""
+    code_hash: CodeHash | None = None
+    """Of the contract's own code; `crossrail doctor` shows it. Another code behind the address: not scanned."""
+    implementation_hash: CodeHash | None = None
+    """Of the code that the contract hands its calls to, where it is a proxy (USDC): see ``token_code``."""
     symbol: str | None = None
     """What the contract calls itself where that is not the token's code (``USD₮0``)."""
 

@@ -33,13 +33,14 @@ from adapters.base import (
     RailUnavailable,
     RangeScan,
     SeenTransfer,
+    TokenCode,
 )
 from adapters.kit.chain.addresses import NotAnAddress
 from adapters.kit.chain.budget import TokenBucket
 from adapters.kit.chain.options import Family, TokenOptions, read_config
 from adapters.kit.chain.rpc import NodeRpc, quantity
 from adapters.kit.chain.scanner import LogScanner, WatchedChain
-from adapters.kit.chain.token_contract import code_hash
+from adapters.kit.chain.token_code import assert_pinned, describe, read_code
 from adapters.kit.chain.transfer_log import widen
 
 RESEND_WINDOW_SECONDS: Final = 100 * 366 * 24 * 3600
@@ -213,12 +214,8 @@ class ChainRail(ABC):
             raise RailMisconfigured(f"chain_id: {node.name} speaks for chain {chain_id}, not for {wanted}")
         for token in self._config.tokens:
             field = f"tokens.{token.asset.code}"
-            found = await code_hash(node, token.contract)
-            if found is None:
-                raise RailMisconfigured(f"{field}.contract: there is no contract at {node.name}")
-            pinned = self._config.options.tokens[token.asset.code].code_hash
-            if pinned not in {None, found}:
-                raise RailMisconfigured(f"{field}.code_hash: the code at {node.name} has {found}: it was replaced")
+            pinned = self._options_of(token).implementation_hash is not None
+            assert_pinned(self.chain, await self._code_at(node, token, follow=pinned))
             symbol, decimals = await self.read_contract(node, token)
             due = self._symbol_due(token)
             if symbol != due:
@@ -226,9 +223,23 @@ class ChainRail(ABC):
             if decimals != token.decimals:
                 raise RailMisconfigured(f"{field}.decimals: the contract has {decimals}, not {token.decimals}")
 
+    async def token_codes(self) -> Sequence[TokenCode]:
+        """ShowsTokenCode."""
+
+        async def read(node: NodeRpc) -> list[TokenCode]:
+            return [await self._code_at(node, token, follow=True) for token in self._config.tokens]
+
+        return await self._scanner.providers.ask(read)
+
+    async def _code_at(self, node: NodeRpc, token: ChainToken, *, follow: bool) -> TokenCode:
+        found = await read_code(node, token.contract, follow=follow)
+        return describe(node, token, self._options_of(token), found, self._family.show_address)
+
+    def _options_of(self, token: ChainToken) -> TokenOptions:
+        return self._config.options.tokens[token.asset.code]
+
     def _symbol_due(self, token: ChainToken) -> str:
-        options: TokenOptions = self._config.options.tokens[token.asset.code]
-        return options.symbol or token.asset.code
+        return self._options_of(token).symbol or token.asset.code
 
     # --- what a family adds ---------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What a token contract says: symbol and decimals (TRON), balances, and the hash of its code. Decoded by hand.
+"""What a token contract says: symbol and decimals (TRON) and balances. Decoded by hand.
 
 Source: https://docs.soliditylang.org/en/latest/abi-spec.html
 """
@@ -6,11 +6,10 @@ Source: https://docs.soliditylang.org/en/latest/abi-spec.html
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
 from eth_hash.auto import keccak
 
-from adapters.base import RailMisconfigured
 from adapters.kit.chain.rpc import NodeRefused, NodeRpc, data_bytes
 
 SYMBOL: Final = "0x" + keccak(b"symbol()")[:4].hex()
@@ -18,7 +17,6 @@ DECIMALS: Final = "0x" + keccak(b"decimals()")[:4].hex()
 BALANCE_OF: Final = "0x" + keccak(b"balanceOf(address)")[:4].hex()
 BATCH_MAX: Final = 100
 """java-tron takes no more."""
-NO_CODE: Final = frozenset({"0x", "0x0", None})
 _WORD: Final = 32
 
 
@@ -59,17 +57,6 @@ async def balances(node: NodeRpc, contract: bytes, addresses: Sequence[bytes]) -
         answers = await node.batch("eth_call", calls)
         found += [int.from_bytes(data_bytes(answer, _WORD, "balanceOf"), "big") for answer in answers]
     return found
-
-
-async def code_hash(node: NodeRpc, contract: bytes) -> str | None:
-    """Return ``keccak256:`` and 64 digits of the contract's code (bare, it would look like a key); None where there is no contract."""
-    code: Any = await node.call("eth_getCode", "0x" + contract.hex(), "latest")
-    if code in NO_CODE:
-        return None
-    try:
-        return "keccak256:" + keccak(bytes.fromhex(str(code).removeprefix("0x"))).hex()
-    except ValueError:
-        raise RailMisconfigured(f"{node.name} answers eth_getCode with something that is no code") from None
 
 
 def _text(raw: bytes) -> str:
