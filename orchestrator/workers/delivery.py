@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -85,9 +85,8 @@ class DeliveryWorker:
             self._wake.clear()
             self._trouble = False
             beat()
-            await self._record()
             looked = await self._fan_out()
-            claimed = await self._claim()
+            claimed = await self._record_and_claim()
             for job, event in claimed:
                 task = group.create_task(self._deliver(sender, job, event))
                 sending.add(task)
@@ -103,7 +102,8 @@ class DeliveryWorker:
             _, late = await asyncio.wait(set(sending), timeout=self._policy.stop_grace_s)
             for task in late:
                 task.cancel()
-        await self._record()
+        ended = self._ended()
+        self._recorded(ended, await self._submit(self._records(ended)))
 
     async def _fan_out(self) -> bool:
         """Make deliveries of new events; False: it is too early to look for them again."""
@@ -117,17 +117,23 @@ class DeliveryWorker:
         self._busy.update(backlog.endpoint_id for backlog in backlogs)
         return True
 
-    async def _claim(self) -> list[tuple[Job, Row]]:
-        """Take what is due, as far as there are slots, and read its events."""
+    async def _record_and_claim(self) -> list[tuple[Job, Row]]:
+        """Record what ended since the last round and take what is due, as far as there are slots, in one commit.
+
+        What ended holds no slot: until it is recorded its lease keeps it from being due.
+        """
+        ended = self._ended()
         wanted: dict[str, list[Due]] = {}
         for one in await self._due():
             if self._slots.free(one.endpoint_id):
                 self._slots.take(one.endpoint_id)
                 wanted.setdefault(one.endpoint_id, []).append(one)
         lease_us = int(self._policy.lease_s * 1_000_000)
-        answers = await self._submit([delivery.claim(mine, lease_us) for mine in wanted.values()])
+        claims = [delivery.claim(mine, lease_us) for mine in wanted.values()]
+        answers = await self._submit([*self._records(ended), *claims])
+        self._recorded(ended, answers[: len(ended)])
         jobs: list[Job] = []
-        for mine, applied in zip(wanted.values(), answers, strict=True):
+        for mine, applied in zip(wanted.values(), answers[len(ended) :], strict=True):
             taken = [] if applied is None else delivery.jobs_of(mine[0], applied.answer)
             jobs += taken
             for _ in range(len(mine) - len(taken)):
@@ -178,26 +184,29 @@ class DeliveryWorker:
     async def _deliver(self, sender: Sender, job: Job, event: Row) -> None:
         try:
             outcome = await sender.send(job, event["id"], envelope_json(event))
-        except BaseException:
+        finally:
             self._slots.give_back(job.endpoint_id)
-            raise
         self._slots.answered(job.endpoint_id, outcome.delivered)
         jitter = secrets.randbelow(self._policy.jitter_permille + 1)
         self._tried.append((Attempt(job, outcome, jitter), event))
         self._wake.set()
 
-    async def _record(self) -> None:
-        """Record what ended since the last round, one unit per endpoint; then its slots are free again."""
-        tried: dict[str, list[tuple[Attempt, Row]]] = {}
+    def _ended(self) -> dict[str, list[tuple[Attempt, Row]]]:
+        """Return the attempts that ended and are not recorded yet, by endpoint."""
+        ended: dict[str, list[tuple[Attempt, Row]]] = {}
         for attempt, event in self._tried:
-            tried.setdefault(attempt.job.endpoint_id, []).append((attempt, event))
+            ended.setdefault(attempt.job.endpoint_id, []).append((attempt, event))
         self._tried = []
-        answers = await self._submit([record([one for one, _ in mine], self._policy) for mine in tried.values()])
-        for (endpoint_id, mine), applied in zip(tried.items(), answers, strict=True):
+        return ended
+
+    def _records(self, ended: Mapping[str, Sequence[tuple[Attempt, Row]]]) -> list[Unit]:
+        return [record([one for one, _ in mine], self._policy) for mine in ended.values()]
+
+    def _recorded(self, ended: Mapping[str, Sequence[tuple[Attempt, Row]]], answers: Sequence[Applied | None]) -> None:
+        for (endpoint_id, mine), applied in zip(ended.items(), answers, strict=True):
             # Not recorded: the lease runs out and the events are sent again under their ids.
             statuses = ["unrecorded"] * len(mine) if applied is None else applied.answer["statuses"]
             for (attempt, event), status in zip(mine, statuses, strict=True):
-                self._slots.give_back(endpoint_id)
                 self._count(attempt, event, status)
             if self._slots.proven(endpoint_id):
                 self._busy.add(endpoint_id)
