@@ -17,6 +17,7 @@ from orchestrator.ledger.anchors import Anchors
 from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.expiry import CreditExpiry
 from orchestrator.ledger.hold_desk import Holds
+from orchestrator.ledger.payout_batches import PayoutBatches
 from orchestrator.ledger.payouts import Payouts
 from orchestrator.ledger.runway import RunwayWatch
 from orchestrator.metering.price_book import PriceBook
@@ -113,3 +114,8 @@ class Services:
     @property
     def disputes(self) -> Disputes:
         return self.reversals.disputes
+
+    @property
+    def payout_batches(self) -> PayoutBatches:
+        """They keep nothing between two calls."""
+        return PayoutBatches(self.writer, self.reads, self.payouts)

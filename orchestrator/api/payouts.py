@@ -17,6 +17,10 @@ from orchestrator.services import Services
 from rates.money import WALLET_USD
 
 BOTH = ("write", PLATFORM)
+DESTINATION = (
+    "Where to. For files: `name` and `iban` (with `bic`), or `name`, `account_number`, `bank_code` and `bank_country`; "
+    "other words are for payouts by hand."
+)
 
 
 class AskForPayout(Body):
@@ -41,11 +45,15 @@ class FailPayout(Body):
 
 class PayoutTerms(Body):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"risk_tier": "standard", "destination": {"iban": "DE02120300000000202051"}}]}
+        json_schema_extra={
+            "examples": [
+                {"risk_tier": "standard", "destination": {"name": "Acme GmbH", "iban": "DE02120300000000202051"}}
+            ]
+        }
     )
 
     risk_tier: str | None = Field(default=None, max_length=80, description="A tier of the configuration.")
-    destination: dict[str, str] | None = Field(default=None, description="Where to, in words of the bank.")
+    destination: dict[str, str] | None = Field(default=None, description=DESTINATION)
 
 
 class PayoutQuery(Page):
@@ -62,6 +70,7 @@ class PayoutShown(Shown):
     requested_by: str
     approved_by: str | None
     bank_reference: str | None
+    batch: str | None = Field(description="The file for the bank that it stands in.")
     failure: str | None
     created_at: str
     updated_at: str
@@ -71,6 +80,10 @@ class TermsShown(Shown):
     merchant: str
     risk_tier: str
     destination: dict[str, str] | None
+    destination_by: str | None = Field(description="Who set it last.")
+    destination_held: bool = Field(
+        description="It replaced another one: nothing is paid to it before another operator confirms it."
+    )
 
 
 def is_platform(context: Context[Services]) -> bool:
@@ -143,7 +156,7 @@ async def get_terms(context: Context[Services]) -> Answer:
 
 async def put_terms(context: Context[Services], body: PayoutTerms) -> Answer:
     terms: Any = await context.services.payouts.set_terms(
-        context.path["id"], tier=body.risk_tier, destination=body.destination
+        context.path["id"], tier=body.risk_tier, destination=body.destination, by=person(context)
     )
     return Answer(terms)
 
@@ -170,5 +183,6 @@ ENDPOINTS = (
     Endpoint("GET", "/v1/merchants/{id}/payout_terms", get_terms, summary="Look at a merchant's terms of payout",
              tag="Payouts", answer=TermsShown, scopes=(PLATFORM,)),
     Endpoint("PUT", "/v1/merchants/{id}/payout_terms", put_terms, summary="Set risk tier and destination",
-             tag="Payouts", body=PayoutTerms, answer=TermsShown, scopes=(PLATFORM,)),
+             tag="Payouts", body=PayoutTerms, answer=TermsShown, scopes=(PLATFORM,),
+             description="A destination that replaces another one is held until an operator confirms it."),
 )  # fmt: skip

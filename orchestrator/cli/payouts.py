@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli import payout_batches
 from orchestrator.cli.console import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     payouts.command("fail")(payouts_fail)
     payouts.command("return")(payouts_return)
     payouts.command("terms")(payouts_terms)
+    payout_batches.register(payouts)
     app.add_typer(payouts, name="payouts")
 
 

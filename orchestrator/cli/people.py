@@ -94,6 +94,8 @@ async def _call(
 ) -> Any:
     headers = {"Authorization": f"Bearer {token}"}
     async with http.request(verb, url + path, json=body, params=query, headers=headers) as response:
+        if response.content_type == "text/csv":
+            return (await response.read()).decode()
         answer = await response.json(content_type=None)
         if response.status >= 400:
             raise Failure(f"{answer.get('code')}: {answer.get('detail')}")

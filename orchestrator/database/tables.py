@@ -82,6 +82,8 @@ APPEND_ONLY: Final = (
     "dispute_allocation",
     "settlement_line",
     "paper",
+    "destination_change",
+    "payout_file",
 )
 """Tables whose rows the database itself refuses to change or delete."""
 
@@ -97,6 +99,10 @@ class Merchant(SQLModel, table=True):
     """Which delay and reserve of ``earnings`` in the configuration hold for it."""
     payout_destination: str | None = _text(nullable=True)
     """JSON; set by the platform."""
+    destination_by: str = _text(server_default="")
+    """Who set it last."""
+    destination_held: int = _big(server_default="0")
+    """1: it replaced another one and nobody else has confirmed it: nothing is paid to it."""
     statement_descriptor: str = _text(server_default="")
     """What a buyer's statement shows, where the rail takes it."""
     merchant_category: str = _text(server_default="")
@@ -1155,6 +1161,7 @@ class Payout(SQLModel, table=True):
     __table_args__ = _args(
         Index("payout_list", "merchant_id", "mode", "id"),
         Index("payout_id", "id"),
+        Index("payout_of_batch", "batch_id"),
         Index("payout_waiting", "id", sqlite_where=text("status IN ('requested', 'sent')"),
               postgresql_where=text("status IN ('requested', 'sent')")),
     )  # fmt: skip
@@ -1173,6 +1180,57 @@ class Payout(SQLModel, table=True):
     failure: str | None = _text(nullable=True)
     created_us: int = _big()
     updated_us: int = _big()
+    batch_id: str | None = _text(nullable=True)
+    """The one file for the bank that it stands in."""
+    batch_held: int = _big(server_default="0")
+    """1: that batch's file is not out yet, so the payout neither ends nor fails by itself."""
+
+
+class DestinationChange(SQLModel, table=True):
+    """Where a merchant is paid to: every setting and every confirmation of it."""
+
+    __tablename__ = "destination_change"
+    __table_args__ = _args()
+    merchant_id: str = _text(primary_key=True)
+    number: int = _big(primary_key=True)
+    kind: str = _text()
+    """set | confirmed"""
+    destination: str = _text()
+    person: str = _text()
+    at_us: int = _big()
+
+
+class PayoutBatch(SQLModel, table=True):
+    """Approved payouts that go to a bank as one file. The platform's: it holds payouts of many merchants of one mode."""
+
+    __tablename__ = "payout_batch"
+    __table_args__ = _args()
+    id: str = _text(primary_key=True)
+    mode: str = _text()
+    status: str = _text()
+    """built | approved | canceled"""
+    content_hash: str = _text()
+    """SHA-256 of the file, hex."""
+    built_by: str = _text()
+    approved_by: str | None = _text(nullable=True)
+    canceled_by: str | None = _text(nullable=True)
+    fetched_by: str | None = _text(nullable=True)
+    """Who took the file first; from then on the batch cannot be canceled."""
+    lines: int = _big()
+    units: int = _big()
+    """USD/9, of all lines."""
+    created_us: int = _big()
+    updated_us: int = _big()
+    fetched_us: int | None = _big(nullable=True)
+
+
+class PayoutFile(SQLModel, table=True):
+    """What a batch says to the bank, byte for byte, as it was when it was built."""
+
+    __tablename__ = "payout_file"
+    __table_args__ = _args()
+    batch_id: str = _text(primary_key=True)
+    content: str = _text()
 
 
 # --- money out on chains, and x402 ----------------------------------------------------------------------------------

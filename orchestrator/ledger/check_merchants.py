@@ -1,19 +1,21 @@
 """What merchants earned and are paid, against the books: nothing is counted twice, nothing is stuck, nothing is invented.
 
 For every book: what is in ``merchant:pending`` is what its days still have to mature, what the last matured day left over,
-and what came after the last closed day; what is in ``payout:transit`` is its open payouts.
+and what came after the last closed day; what is in ``payout:transit`` is its open payouts. A batch's file is the one that was
+built, and its lines are the payouts that say so.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from orchestrator.database.reads import Snapshot
-from orchestrator.database.tables import Earning, JournalEntry, Payout, Posting, table_of
+from orchestrator.database.tables import Earning, JournalEntry, Payout, PayoutBatch, PayoutFile, Posting, table_of
 from orchestrator.database.unit import Row
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.check_wallets import AccountKey
@@ -29,6 +31,7 @@ async def check_merchants(snapshot: Snapshot, report: Report, rebuilt: Mapping[A
     """Find what does not fit. Memory grows with books and their days."""
     await _earnings(snapshot, report, rebuilt)
     await _payouts(snapshot, report, rebuilt)
+    await _batches(snapshot, report)
 
 
 async def _earnings(snapshot: Snapshot, report: Report, rebuilt: Mapping[AccountKey, int]) -> None:
@@ -92,3 +95,22 @@ async def _payouts(snapshot: Snapshot, report: Report, rebuilt: Mapping[AccountK
     for book, difference in open_.items():
         if difference:
             report.find(f"{book}: open payouts differ from payout:transit by {difference}")
+
+
+async def _batches(snapshot: Snapshot, report: Report) -> None:
+    """Compare each batch with its file and its payouts; one file at a time is in memory."""
+    payout, batch, file = table_of(Payout), table_of(PayoutBatch), table_of(PayoutFile)
+    counted = select(payout.c.batch_id, func.count().label("lines"), func.sum(payout.c.units).label("units"))
+    query = counted.where(payout.c.batch_id.is_not(None)).group_by(payout.c.batch_id)
+    held = {row["batch_id"]: (row["lines"], int(row["units"])) for row in await snapshot.all(query)}
+    joined = select(batch, file.c.content).outerjoin(file, file.c.batch_id == batch.c.id)
+    async for rows in snapshot.stream(joined, batch=1):
+        for row in rows:
+            if row["content"] is None or hashlib.sha256(row["content"].encode()).hexdigest() != row["content_hash"]:
+                report.find(f"{row['id']}: its file is not the one that was built")
+            wanted = (0, 0) if row["status"] == "canceled" else (row["lines"], row["units"])
+            found = held.pop(row["id"], (0, 0))
+            if found != wanted:
+                report.find(f"{row['id']}: its payouts are {found[0]} of {found[1]}, the batch says {wanted}")
+    for batch_id in held:
+        report.find(f"{batch_id}: payouts stand in a batch that is not there")

@@ -6,7 +6,9 @@
 
 Asking sets the amount aside (``payout:transit``), so that no second request can take it. Whoever asked cannot approve.
 At approval the merchant's balances and its bank account are looked at again. ``sent`` stays until somebody knows what
-became of it: silence of a bank is not a failure.
+became of it: silence of a bank is not a failure. What is sent may leave in a file for the bank (``payout_batches``).
+
+A destination that replaces another one is paid to only after a second person has confirmed it.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from sqlalchemy import select
 from orchestrator.clock import rfc3339
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Payout, table_of
-from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
+from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Forbidden, Invalid, NotFound
+from orchestrator.ledger.destinations import checked_destination
 from orchestrator.ledger.merchant_side import side_locks, side_of
 from orchestrator.ledger.payout_recipes import confirm_payout, fail_payout, request_payout, return_payout
 from orchestrator.ledger.refusals import usd
@@ -31,8 +34,6 @@ from orchestrator.settings import RiskTier
 
 CENT_UNITS: Final = 10_000_000
 """A cent in USD/9."""
-DESTINATION_FIELDS_MAX: Final = 20
-DESTINATION_CHARS_MAX: Final = 200
 WORDS_CHARS_MAX: Final = 80
 
 Shown = Mapping[str, Any]
@@ -72,6 +73,7 @@ class Payouts:
                 "merchant_id": merchant_id, "id": wanted.id, "mode": mode, "status": "requested", "units": units,
                 "destination": merchant["payout_destination"], "requested_by": wanted.by, "approved_by": None,
                 "bank_reference": None, "failure": None, "created_us": view.now_us, "updated_us": view.now_us,
+                "batch_id": None, "batch_held": 0,
             }  # fmt: skip
             changes.insert("payout", **row)
             changes.post(request_payout(wanted.id, units))
@@ -92,11 +94,7 @@ class Payouts:
             _assert_status(row, "requested")
             if row["requested_by"] == by:
                 raise SecondPersonNeeded("payout_needs_a_second_person", "whoever asked for a payout cannot approve it")
-            merchant = view.one("merchant", row["merchant_id"])
-            if merchant is None or merchant["payout_destination"] != row["destination"]:
-                raise Conflict(
-                    "payout_destination_changed", "the destination is not the one that it was asked for with"
-                )
+            assert_destination(row, view.one("merchant", row["merchant_id"]))
             side = side_of(view, row["merchant_id"], row["mode"])
             lacking = side.owed - max(0, side.available)
             if lacking > 0:
@@ -115,6 +113,7 @@ class Payouts:
             if row["status"] == "paid" and row["bank_reference"] == bank_reference:
                 return payout_object(row)
             _assert_status(row, "sent")
+            _assert_not_held(row)
             changes.post(confirm_payout(row["id"], row["units"]))
             return _told(changes, "payout.paid", _set(view, changes, row, status="paid", bank_reference=bank_reference))
 
@@ -128,6 +127,7 @@ class Payouts:
             if row["status"] in {"canceled", "failed"}:
                 return payout_object(row)
             _assert_status(row, "requested", "sent")
+            _assert_not_held(row)
             changes.post(fail_payout(row["id"], row["units"]))
             status = "canceled" if row["status"] == "requested" else "failed"
             return _told(changes, "payout.failed", _set(view, changes, row, status=status, failure=reason))
@@ -147,27 +147,46 @@ class Payouts:
 
         return await self._step(payout_id, step)
 
-    async def set_terms(self, merchant_id: str, *, tier: str | None, destination: Mapping[str, str] | None) -> Shown:
+    async def set_terms(
+        self, merchant_id: str, *, tier: str | None, destination: Mapping[str, str] | None, by: str
+    ) -> Shown:
         """Set a merchant's risk tier, or where it is paid to; None leaves it. Raises NotFound, Invalid."""
         if tier is not None and tier not in self._tiers:
             raise Invalid("risk_tier_unknown", f"the configuration has {sorted(self._tiers)}", pointer="/risk_tier")
-        columns: Row = {} if tier is None else {"risk_tier": tier}
-        if destination is not None:
-            if not 0 < len(destination) <= DESTINATION_FIELDS_MAX or any(
-                not 0 < len(text) <= DESTINATION_CHARS_MAX for pair in destination.items() for text in pair
-            ):
-                raise Invalid("payout_destination_invalid", f"1 to {DESTINATION_FIELDS_MAX} short texts by name",
-                              pointer="/destination")  # fmt: skip
-            columns["payout_destination"] = orjson.dumps(destination, option=orjson.OPT_SORT_KEYS).decode()
+        stored = None if destination is None else checked_destination(destination)
 
         def decide(view: View, changes: Changes) -> Shown:
-            row = view.one("merchant", merchant_id)
-            if row is None:
-                raise NotFound("no_such_merchant", "there is no merchant with this id")
+            row = _merchant(view, merchant_id)
+            columns: Row = {} if tier is None else {"risk_tier": tier}
+            if stored is not None and stored != row["payout_destination"]:
+                held = int(row["payout_destination"] is not None)
+                columns |= {"payout_destination": stored, "destination_by": by, "destination_held": held}
+                _note_destination(view, changes, merchant_id, "set", stored, by)
             changes.update("merchant", (merchant_id,), **columns)
             return terms_object({**row, **columns})
 
-        unit = Unit(merchant_id, "live", None, (row_lock("merchant", merchant_id),), decide)
+        unit = Unit(merchant_id, "live", None, _destination_locks(merchant_id), decide)
+        return (await self._writer.submit(unit)).answer
+
+    async def confirm_destination(self, merchant_id: str, seen: Mapping[str, str], by: str) -> Shown:
+        """Let a destination that replaced another one be paid to. ``seen``: the one that the person looked at.
+
+        Raises SecondPersonNeeded, Conflict (it is another one by now), NotFound.
+        """
+
+        def decide(view: View, changes: Changes) -> Shown:
+            row = _merchant(view, merchant_id)
+            stored = row["payout_destination"]
+            if stored is None or orjson.loads(stored) != dict(seen):
+                raise Conflict("payout_destination_changed", "the destination is another one by now: look again")
+            if row["destination_by"] == by:
+                raise SecondPersonNeeded("destination_needs_a_second_person", "whoever set it cannot confirm it")
+            if row["destination_held"]:
+                changes.update("merchant", (merchant_id,), destination_held=0)
+                _note_destination(view, changes, merchant_id, "confirmed", stored, by)
+            return terms_object({**row, "destination_held": 0})
+
+        unit = Unit(merchant_id, "live", None, _destination_locks(merchant_id), decide)
         return (await self._writer.submit(unit)).answer
 
     async def _step(self, payout_id: str, step: Callable[[View, Changes, Row], Shown]) -> Shown:
@@ -218,6 +237,7 @@ def payout_object(row: Row) -> dict[str, Any]:
         "requested_by": row["requested_by"],
         "approved_by": row["approved_by"],
         "bank_reference": row["bank_reference"],
+        "batch": row["batch_id"],
         "failure": row["failure"],
         "created_at": rfc3339(row["created_us"]),
         "updated_at": rfc3339(row["updated_us"]),
@@ -231,7 +251,36 @@ def terms_object(row: Row) -> dict[str, Any]:
         "merchant": row["id"],
         "risk_tier": row["risk_tier"],
         "destination": None if destination is None else orjson.loads(destination),
+        "destination_by": row["destination_by"] or None,
+        "destination_held": bool(row["destination_held"]),
     }
+
+
+def assert_destination(row: Row, merchant: Row | None) -> None:
+    """Refuse to pay where the merchant is not paid to (any more, or not yet). Raises Conflict."""
+    if merchant is None or merchant["payout_destination"] != row["destination"]:
+        raise Conflict("payout_destination_changed", "the destination is not the one that it was asked for with")
+    if merchant["destination_held"]:
+        raise Conflict("payout_destination_held",
+                       "it replaced another one, and nobody but who set it has confirmed it yet")  # fmt: skip
+
+
+def _merchant(view: View, merchant_id: str) -> Row:
+    row = view.one("merchant", merchant_id)
+    if row is None:
+        raise NotFound("no_such_merchant", "there is no merchant with this id")
+    return row
+
+
+def _destination_locks(merchant_id: str) -> list[Lock]:
+    return [row_lock("merchant", merchant_id), Lock("destination_change", ("merchant_id",), (merchant_id,))]
+
+
+def _note_destination(view: View, changes: Changes, merchant_id: str, kind: str, destination: str, person: str) -> None:
+    """Write down who did it: the row is never changed."""
+    before = view.many("destination_change", ("merchant_id",), (merchant_id,))
+    changes.insert("destination_change", merchant_id=merchant_id, number=len(before) + 1, kind=kind,
+                   destination=destination, person=person, at_us=view.now_us)  # fmt: skip
 
 
 def _told(changes: Changes, type_: str, row: Row) -> dict[str, Any]:
@@ -250,6 +299,12 @@ def _assert_status(row: Row, *wanted: str) -> None:
     if row["status"] not in wanted:
         raise Conflict("payout_is_elsewhere", f"it is {row['status']}, this needs {' or '.join(wanted)}",
                        payout_status=row["status"])  # fmt: skip
+
+
+def _assert_not_held(row: Row) -> None:
+    if row["batch_held"]:
+        raise Conflict("payout_is_in_a_batch", "it stands in a batch whose file is not out yet: cancel the batch first",
+                       batch=row["batch_id"])  # fmt: skip
 
 
 def _assert_text(text: str, pointer: str) -> None:

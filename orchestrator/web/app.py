@@ -13,6 +13,7 @@ from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guard
 from orchestrator.web.money_back import MoneyBack
 from orchestrator.web.money_back_desk import MoneyBackDesk
 from orchestrator.web.pay import PayPage
+from orchestrator.web.payout_batches import BatchDesk
 from orchestrator.web.payouts import PayoutDesk
 from orchestrator.web.rate_pages import RatePages
 from orchestrator.web.reviews import ReviewDesk
@@ -27,6 +28,7 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
     board = Dashboard(services, sign_in)
     rules = RulePages(board)
     payouts = PayoutDesk(services, board)
+    batches = BatchDesk(services, payouts)
     reviews = ReviewDesk(services, board)
     back = MoneyBackDesk(services, board)
 
@@ -59,6 +61,9 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard/payouts", closed(payouts.show)),
         web.get("/dashboard/statements/{merchant}/{mode:test|live}/{form:html|csv|pdf}", closed(payouts.statement)),
         web.post("/dashboard/payouts/{payout}/{verb:approve|confirm|fail|return}", closed(payouts.act)),
+        web.post("/dashboard/payout-batches/{mode:test|live}", closed(batches.build)),
+        web.post("/dashboard/payout-batches/{batch}/{verb:approve|cancel|fetch}", closed(batches.act)),
+        web.post("/dashboard/destinations/{merchant}/confirm", closed(batches.confirm_destination)),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from rates.money import WALLET_USD, Money
 from tests.integration.api.shop import Shop, open_shop
 
 ADMIN = "admin-token-of-tests"
-BANK = {"iban": "DE02120300000000202051"}
+BANK = {"name": "Acme GmbH", "iban": "DE02120300000000202051"}
 
 
 @pytest.fixture
@@ -43,7 +45,8 @@ async def with_terms(shop: Shop, tier: str = "standard") -> Any:
 
 async def test_the_merchant_asks_and_the_platform_approves_and_confirms(shop: Shop) -> None:
     terms = await with_terms(shop, "high")
-    assert terms == {"merchant": shop.merchant, "risk_tier": "high", "destination": BANK}
+    assert terms == {"merchant": shop.merchant, "risk_tier": "high", "destination": BANK,
+                     "destination_by": "admin_token", "destination_held": False}  # fmt: skip
     assert await shop.get(f"/v1/merchants/{shop.merchant}/payout_terms", key=ADMIN) == terms
     await move(shop, Account.MERCHANT_AVAILABLE, 100)
     asked = await shop.post("/v1/payouts", {"amount": {"amount": "70.00", "currency": "USD"}})
@@ -128,3 +131,45 @@ async def test_the_balance_says_when_more_comes(shop: Shop) -> None:
     [coming] = balance["next_available"]
     assert (coming["amount"], coming["at"]) == ("100.00", "2027-01-15T08:00:00.000Z")
     assert [release["amount"] for release in balance["next_reserve"]] == ["0.50"]
+
+
+async def test_a_batch_is_built_approved_fetched_and_answered(shop: Shop) -> None:
+    await with_terms(shop)
+    await move(shop, Account.MERCHANT_AVAILABLE, 100)
+    asked = await shop.post("/v1/payouts", {})
+    await shop.post(f"/v1/payouts/{asked['id']}/approve", key=ADMIN)
+    headers = {"Idempotency-Key": "batch-1"}
+    batch = await shop.post("/v1/payout_batches", {"mode": "test"}, key=ADMIN, headers=headers)
+    assert await shop.post("/v1/payout_batches", {"mode": "test"}, key=ADMIN, headers=headers) == batch
+    path = f"/v1/payout_batches/{batch['id']}"
+    assert batch["id"].startswith("pob_")
+    assert (await shop.refused("POST", f"{path}/approve", key=ADMIN))[:2] == (
+        403, "payout_batch_needs_a_second_person",
+    )  # fmt: skip
+    await shop.world.services.payout_batches.approve(batch["id"], "operator:ann")
+    reply = await shop.call("GET", f"{path}/file", key=ADMIN)
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
+    digest = base64.b64encode(hashlib.sha256(reply.raw).digest()).decode()
+    assert reply.headers["Content-Digest"] == f"sha-256=:{digest}:"
+    assert hashlib.sha256(reply.raw).hexdigest() == batch["content_hash"]
+    assert (await shop.call("GET", f"{path}/file", key=ADMIN)).raw == reply.raw
+    lines = [{"payout": asked["id"], "result": "paid", "words": "FT1", "amount": {"amount": "1", "currency": "EUR"}}]
+    assert (await shop.refused("POST", f"{path}/answer", {"lines": lines}, key=ADMIN))[:2] == (
+        422, "currency_not_possible",
+    )  # fmt: skip
+    lines[0]["amount"] = {"amount": "100", "currency": "USD"}
+    answer = await shop.post(f"{path}/answer", {"lines": lines}, key=ADMIN)
+    assert (answer["results"], answer["open"]) == ([{"payout": asked["id"], "done": True, "status": "paid"}], 0)
+    shown = await shop.get(path, key=ADMIN)
+    assert [line["bank_reference"] for line in shown["payouts"]] == ["FT1"]
+    assert (await shop.get("/v1/payout_batches?mode=test&status=approved", key=ADMIN))["data"][0]["id"] == batch["id"]
+    assert (await shop.get("/v1/payout_batches?mode=live", key=ADMIN))["data"] == []
+    assert (await shop.get(f"/v1/payouts/{asked['id']}"))["batch"] == batch["id"]
+
+
+async def test_a_merchant_has_nothing_to_do_with_batches(shop: Shop) -> None:
+    for method, path in (("GET", ""), ("GET", "/pob_1"), ("GET", "/pob_1/file"), ("POST", ""),
+                         ("POST", "/pob_1/approve"), ("POST", "/pob_1/cancel"), ("POST", "/pob_1/answer")):  # fmt: skip
+        assert (await shop.refused(method, f"/v1/payout_batches{path}", {} if method == "POST" else None))[:2] == (
+            403, "scope_missing",
+        )  # fmt: skip

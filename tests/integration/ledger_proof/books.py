@@ -28,6 +28,7 @@ from orchestrator.ledger.check import check
 from orchestrator.ledger.earnings import DAY_US, Earnings
 from orchestrator.ledger.journal import credit, debit, entry
 from orchestrator.ledger.merchant_side import side_locks, side_of
+from orchestrator.ledger.payout_batches import PayoutBatches
 from orchestrator.ledger.payout_recipes import MerchantSide
 from orchestrator.ledger.payouts import Payouts, PayoutWanted
 from orchestrator.settings import RiskTier
@@ -41,7 +42,7 @@ TIERS: Mapping[str, RiskTier] = {
     "standard": RiskTier(delay_days=2, reserve_bps=1000, reserve_days=5),
     "trusted": RiskTier(delay_days=0, reserve_bps=0, reserve_days=0),
 }
-BANK = {"iban": "DE02120300000000202051"}
+BANK = {"name": "Acme GmbH", "iban": "DE02120300000000202051"}
 QUERY_S_MAX = 20
 
 
@@ -68,6 +69,7 @@ class Books:
     clock: DayClock
     earnings: Earnings
     payouts: Payouts
+    batches: PayoutBatches
     _facts: count[int] = field(default_factory=count)
     _ids: count[int] = field(default_factory=lambda: count(1))
 
@@ -113,11 +115,13 @@ class Books:
             return {}
 
         await self.writer.submit(Unit(merchant, "live", None, (row_lock("merchant", merchant),), decide))
-        await self.payouts.set_terms(merchant, tier=tier, destination=BANK)
+        await self.payouts.set_terms(merchant, tier=tier, destination=BANK, by="admin_token")
 
-    async def ask(self, units: int | None = None, by: str = "key:key_1", id_: str | None = None) -> Mapping[str, Any]:
+    async def ask(
+        self, units: int | None = None, by: str = "key:key_1", id_: str | None = None, merchant: str = MERCHANT
+    ) -> Mapping[str, Any]:
         id_ = id_ or f"po_{next(self._ids)}"
-        return await self.payouts.request(PayoutWanted(id_, MERCHANT, MODE, units, by))
+        return await self.payouts.request(PayoutWanted(id_, merchant, MODE, units, by))
 
     async def rows(self, table: str) -> list[Row]:
         found = METADATA.tables[table]
@@ -151,8 +155,10 @@ async def opened_books(url: str) -> AsyncIterator[Books]:
     clock = DayClock()
     writer, reads = Writer(backend_for(url), clock), Reads(url)
     await writer.open()
+    payouts = Payouts(writer, reads, TIERS)
+    earnings, batches = Earnings(writer, reads, clock, TIERS), PayoutBatches(writer, reads, payouts)
     try:
-        yield Books(url, writer, reads, clock, Earnings(writer, reads, clock, TIERS), Payouts(writer, reads, TIERS))
+        yield Books(url, writer, reads, clock, earnings, payouts, batches)
     finally:
         await writer.close()
         await reads.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from tests.integration.ledger_proof.books import USD, Books, opened_books
 from tests.support.world import CONFIG
 
 COMMAND_S_MAX = 60
+IBAN = "DE02120300000000202051"
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,8 @@ class Crossrail:
         self._environment = {"CROSSRAIL_DATABASE": url, "CROSSRAIL_STATE": str(folder)}
 
     async def run(self, *words: str) -> Done:
-        group, command, *others = words
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["crossrail", group, command, "-c", str(CONFIG), *others])
+            patch.setattr(sys, "argv", ["crossrail", *words, "-c", str(CONFIG)])
             for name, value in self._environment.items():
                 patch.setenv(name, value)
             async with asyncio.timeout(COMMAND_S_MAX):
@@ -134,9 +135,9 @@ async def test_a_payout_is_asked_for_by_command_and_not_approved_by_it(sqlite_ur
         note = {"pid": os.getpid(), "url": shop.base, "database": sqlite_url, "admin_token": "admin-token-of-tests"}
         (tmp_path / "service.json").write_text(json.dumps(note), "utf-8")  # commands find the running service by it
         who = shop.merchant
-        terms = await crossrail.json(0, "payouts", "terms", who, "--tier", "trusted", "--to", "iban=DE02")
-        assert (terms["risk_tier"], terms["destination"]) == ("trusted", {"iban": "DE02"})
-        assert "iban=DE02" in (await crossrail.run("payouts", "terms", who)).stdout
+        terms = await crossrail.json(0, "payouts", "terms", who, "--tier", "trusted", "--to", f"iban={IBAN}")
+        assert (terms["risk_tier"], terms["destination"]) == ("trusted", {"iban": IBAN})
+        assert f"iban={IBAN}" in (await crossrail.run("payouts", "terms", who)).stdout
         assert (await crossrail.run("payouts", "terms", who, "--to", "nonsense")).returncode == 2
         await earned(shop, 100)
         asked = await crossrail.json(0, "payouts", "request", who, "--amount", "70.00", "--mode", "test")
@@ -150,6 +151,44 @@ async def test_a_payout_is_asked_for_by_command_and_not_approved_by_it(sqlite_ur
         listed = await crossrail.run("payouts", "list", "--merchant", who)
         assert "70.00 USD" in listed.stdout
         assert "30.00 USD" in listed.stdout
+
+
+async def test_a_batch_goes_to_the_bank_and_back_by_command(sqlite_url: str, tmp_path: Path) -> None:
+    crossrail = Crossrail(sqlite_url, tmp_path)
+    async with open_shop(sqlite_url, tmp_path) as shop:
+        note = {"pid": os.getpid(), "url": shop.base, "database": sqlite_url, "admin_token": "admin-token-of-tests"}
+        (tmp_path / "service.json").write_text(json.dumps(note), "utf-8")
+        words = ("--to", "name=Acme GmbH", "--to", f"iban={IBAN}")
+        await crossrail.json(0, "payouts", "terms", shop.merchant, *words)
+        await earned(shop, 100)
+        ids = [(await shop.post("/v1/payouts", {"amount": {"amount": amount, "currency": "USD"}}))["id"]
+               for amount in ("60.00", "40.00")]  # fmt: skip
+        for payout in ids:
+            await crossrail.json(0, "payouts", "approve", payout)
+        built = await crossrail.json(0, "payouts", "batch", "build", "--mode", "test")
+        assert (built["lines"], built["built_by"]) == (2, "admin_token")
+        batch, file = built["id"], tmp_path / "out.csv"
+        refused = await crossrail.run("payouts", "batch", "approve", batch)
+        assert (refused.returncode, "payout_batch_needs_a_second_person" in refused.stderr) == (1, True)
+        assert (await crossrail.run("payouts", "batch", "fetch", batch, "-o", str(file))).returncode == 1
+        assert not file.exists()
+        await shop.world.services.payout_batches.approve(batch, "operator:ann")
+        fetched = await crossrail.json(0, "payouts", "batch", "fetch", batch, "-o", str(file))
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == fetched["sha256"] == built["content_hash"]
+        assert file.read_text("utf-8").count(IBAN) == 2
+        assert (await crossrail.run("payouts", "batch", "fetch", batch, "-o", str(file))).returncode == 2
+        said = tmp_path / "answer.csv"
+        said.write_text(f"payout,result,words,amount\n{ids[0]},paid,FT1,60.00\n{ids[1]},paid,FT2,41.00\n", "utf-8")
+        answer = await crossrail.json(1, "payouts", "batch", "answer", batch, str(said))
+        assert [line["done"] for line in answer["results"]] == [True, False]
+        said.write_text(f"payout,result,words\n{ids[1]},failed,account closed\n", "utf-8")
+        assert (await crossrail.run("payouts", "batch", "answer", batch, str(said))).returncode == 0
+        said.write_text(f"payout,result\n{ids[1]},paid\n", "utf-8")
+        assert (await crossrail.run("payouts", "batch", "answer", batch, str(said))).returncode == 2
+        shown = await crossrail.run("payouts", "batch", "show", batch)
+        assert "account closed" in shown.stdout
+        assert batch in (await crossrail.run("payouts", "batch", "list")).stdout
+        assert (await crossrail.run("payouts", "batch", "cancel", batch)).returncode == 1
 
 
 async def earned(shop: Shop, dollars: int) -> None:

@@ -14,7 +14,9 @@ from orchestrator.errors import Conflict, Refusal
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.payout_recipes import MerchantSide
 from orchestrator.ledger.payouts import Payouts, PayoutWanted, SecondPersonNeeded
-from tests.integration.ledger_proof.books import MERCHANT, MODE, TIERS, USD, Books
+from tests.integration.ledger_proof.books import BANK, MERCHANT, MODE, TIERS, USD, Books
+
+OTHER = {"name": "Acme Ltd", "iban": "GB82 WEST 1234 5698 7654 32"}
 
 
 async def refused(call: Awaitable[object]) -> str:
@@ -135,8 +137,11 @@ async def test_parts_of_a_cent_and_unknown_places_are_refused(books: Books) -> N
     assert await refused(books.ask()) == "payout_exceeds_available"
     assert await refused(books.ask(1)) == "payout_has_parts_of_a_cent"
     assert await refused(books.payouts.approve("po_none", "operator:eve")) == "payout_not_found"
-    assert await refused(books.payouts.set_terms(MERCHANT, tier="vip", destination=None)) == "risk_tier_unknown"
-    assert await refused(books.payouts.set_terms(MERCHANT, tier=None, destination={})) == "payout_destination_invalid"
+    assert await refused(books.payouts.set_terms(MERCHANT, tier="vip", destination=None, by="a")) == "risk_tier_unknown"
+    assert (
+        await refused(books.payouts.set_terms(MERCHANT, tier=None, destination={}, by="a"))
+        == "payout_destination_invalid"
+    )
 
 
 async def test_balances_are_looked_at_again_at_approval(books: Books) -> None:
@@ -157,9 +162,50 @@ async def test_what_the_merchant_owes_cannot_be_paid_out(books: Books) -> None:
 async def test_a_destination_that_changed_since_is_not_paid_to(books: Books) -> None:
     await ready(books)
     await books.ask()
-    await books.payouts.set_terms(MERCHANT, tier=None, destination={"iban": "another"})
+    await books.payouts.set_terms(MERCHANT, tier=None, destination=OTHER, by="admin_token")
     assert await refused(books.payouts.approve("po_1", "operator:eve")) == "payout_destination_changed"
     assert (await books.payouts.fail("po_1", "destination changed"))["status"] == "canceled"
+
+
+async def test_a_destination_that_replaces_another_one_is_paid_to_after_a_second_person_confirmed_it(
+    books: Books,
+) -> None:
+    await ready(books)
+    await books.payouts.set_terms(MERCHANT, tier=None, destination=OTHER, by="admin_token")
+    kept = {"name": "Acme Ltd", "iban": "GB82WEST12345698765432"}
+    await books.ask()
+    assert await refused(books.payouts.approve("po_1", "operator:eve")) == "payout_destination_held"
+    with pytest.raises(SecondPersonNeeded):
+        await books.payouts.confirm_destination(MERCHANT, kept, "admin_token")
+    assert await refused(books.payouts.confirm_destination(MERCHANT, BANK, "operator:eve")) == (
+        "payout_destination_changed"
+    )
+    for _ in range(2):
+        terms = await books.payouts.confirm_destination(MERCHANT, kept, "operator:eve")
+        assert (terms["destination"], terms["destination_held"]) == (kept, False)
+    await books.payouts.set_terms(MERCHANT, tier=None, destination=kept, by="operator:dan")  # the same: nothing changes
+    assert (await books.payouts.approve("po_1", "operator:eve"))["status"] == "sent"
+    changes = [(row["number"], row["kind"], row["person"]) for row in await books.rows("destination_change")]
+    assert changes == [(1, "set", "admin_token"), (2, "set", "admin_token"), (3, "confirmed", "operator:eve")]
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"name": "Acme", "iban": "DE03120300000000202051"}, "iban_invalid"),
+        ({"name": "Acme", "iban": "another"}, "iban_invalid"),
+        ({"name": "Acme", "bic": "DEUT"}, "bic_invalid"),
+        ({"name": "Acme", "bank_country": "Germany"}, "bank_country_invalid"),
+        ({"name": "Acme", "account_number": "12=34"}, "account_number_invalid"),
+        *(({"name": f"{mark}cmd|' /C calc'!A0"}, "payout_destination_invalid") for mark in "=+-@\t\r\0 "),
+        ({"=name": "Acme"}, "payout_destination_invalid"),
+        ({"name": "Acme\nOther"}, "payout_destination_invalid"),
+        ({}, "payout_destination_invalid"),
+    ],
+)
+async def test_a_destination_that_cannot_be_is_refused(books: Books, given: dict[str, str], code: str) -> None:
+    await books.merchant()
+    assert await refused(books.payouts.set_terms(MERCHANT, tier=None, destination=given, by="a")) == code
 
 
 async def test_an_answer_that_was_lost_is_given_again(books: Books) -> None:

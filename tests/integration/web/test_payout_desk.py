@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.integration.web.test_dashboard import csrf_of, page, post, sign_in
 from tests.support.world import MERCHANT, MODE, World
 
 PAYOUTS = "/dashboard/payouts"
+BANK = {"name": "Acme GmbH", "iban": "DE02120300000000202051"}
 DOLLARS = Money(100 * 10**9, WALLET_USD)
 
 
@@ -30,7 +32,7 @@ async def asked(here: World, by: str = "key:key_1") -> None:
         return {}
 
     await services.writer.submit(Unit(MERCHANT, MODE, None, (), decide))
-    await services.payouts.set_terms(MERCHANT, tier=None, destination={"iban": "DE02120300000000202051"})
+    await services.payouts.set_terms(MERCHANT, tier=None, destination=BANK, by="admin_token")
     await services.payouts.request(PayoutWanted("po_1", MERCHANT, MODE, None, by))
 
 
@@ -132,3 +134,46 @@ async def test_a_merchants_accounts_are_shown_with_its_statements(here: World) -
     assert "attachment" in answer.headers["Content-Disposition"]
     assert (await page(here, f"{path}/html?period=soon"))[0] == 422
     assert (await page(here, f"/dashboard/statements/mer_none/{MODE}/html?period={month}"))[0] == 404
+
+
+async def test_a_batch_is_built_by_one_operator_and_approved_and_fetched_by_another(here: World) -> None:
+    await asked(here)
+    await here.services.payouts.approve("po_1", "operator:vera")
+    await sign_in(here)
+    _, text, _ = await page(here, PAYOUTS)
+    found = re.search(rf'payout-batches/{MODE}">.*?name="batch" value="(pob_\w+)"', text, re.DOTALL)
+    assert found is not None
+    batch, csrf = found[1], csrf_of(text)
+    for _ in range(2):  # a form that is sent twice is one batch
+        assert (await post(here, f"/dashboard/payout-batches/{MODE}", csrf=csrf, batch=batch))[0] == 303
+    assert (await post(here, f"/dashboard/payout-batches/{MODE}", csrf=csrf, batch="mine"))[0] == 400
+    assert (await post(here, f"/dashboard/payout-batches/{MODE}", csrf="0" * 64, batch=batch))[0] == 403
+    _, text, _ = await page(here, PAYOUTS)
+    assert "Stands in a batch." in text
+    assert "Another person approves it." in text
+    assert (await post(here, f"/dashboard/payout-batches/{batch}/approve", csrf=csrf))[0] == 403
+    assert (await post(here, f"/dashboard/payout-batches/{batch}/fetch", csrf=csrf))[0] == 409
+    await here.services.access.create_operator("bob", "a passphrase of bob", "operator")
+    here.http.cookie_jar.clear()
+    await sign_in(here, "bob", "a passphrase of bob")
+    csrf = csrf_of((await page(here, PAYOUTS))[1])
+    assert (await post(here, f"/dashboard/payout-batches/{batch}/approve", csrf=csrf))[0] == 303
+    status, rows, answer = await post(here, f"/dashboard/payout-batches/{batch}/fetch", csrf=csrf)
+    assert (status, "po_1" in rows, answer.headers["Content-Type"]) == (200, True, "text/csv; charset=utf-8")
+    assert f'filename="payouts-{batch}.csv"' in answer.headers["Content-Disposition"]
+    assert (await post(here, f"/dashboard/payout-batches/{batch}/cancel", csrf=csrf))[0] == 409
+    assert (await act(here, "confirm", "FT1"))[0] == 303
+
+
+async def test_a_held_destination_is_confirmed_by_somebody_else_who_saw_it(here: World) -> None:
+    await asked(here)
+    new = {"name": "<b>Acme", "iban": "GB82WEST12345698765432"}
+    await here.services.payouts.set_terms(MERCHANT, tier=None, destination=new, by="admin_token")
+    await sign_in(here)
+    _, text, _ = await page(here, PAYOUTS)
+    assert "iban GB82WEST12345698765432, name &lt;b&gt;Acme" in text
+    path, csrf = f"/dashboard/destinations/{MERCHANT}/confirm", csrf_of(text)
+    for seen in ("", "[]", orjson.dumps(BANK).decode()):
+        assert (await post(here, path, csrf=csrf, seen=seen))[0] == 409
+    assert (await post(here, path, csrf=csrf, seen=orjson.dumps(new).decode()))[0] == 303
+    assert "wait for a second person" not in (await page(here, PAYOUTS))[1]
