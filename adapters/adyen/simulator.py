@@ -29,7 +29,8 @@ from adapters.kit.simulator import Handler, Switches, WebhookSender, add_control
 
 EXPIRY_DAYS_MAX: Final = 70
 BODY_BYTES_MAX: Final = 100_000
-OUTCOMES: Final = ("paid", "refused", "pending", "abandoned", "chargeback")
+BANK: Final = ("chargeback", "second_chargeback")
+OUTCOMES: Final = ("paid", "refused", "pending", "abandoned", *BANK)
 
 
 class _No(Exception):
@@ -238,10 +239,9 @@ class _Simulator:
         """Do what the buyer chose."""
         if outcome not in OUTCOMES:
             raise _No(422, "702", f"outcome is one of {', '.join(OUTCOMES)}")
-        if outcome == "chargeback" and link.status == "completed":
-            return Step(
-                "disputed", "Your bank has the dispute.", psp_reference=self.books.charge_back(link.psp_reference)
-            )
+        if outcome in BANK and link.status == "completed":
+            charge_back = self.books.charge_back if outcome == "chargeback" else self.books.charge_back_again
+            return Step("disputed", "Your bank has the dispute.", psp_reference=charge_back(link.psp_reference))
         if link.status not in {"active", "paymentPending"}:
             return Step("closed", f"This payment link is {link.status}.")
         if self.switches.decline and outcome in {"paid", "pending"}:

@@ -1,9 +1,11 @@
 """Adyen's money after it was taken, in the simulator: refunds, captures, disputes and the settlement detail report.
 
 A report's batch is closed when the next one is asked for (Adyen closes one a day). The switch ``refund_fails`` makes the
-REFUND webhook say so; a buyer who posts ``{"outcome": "chargeback"}`` on a paid page opens a dispute.
+REFUND webhook say so; a buyer who posts ``{"outcome": "chargeback"}`` on a paid page opens a dispute, and one who posts
+``second_chargeback`` after its defence wins it. An accepted dispute's defence period ends at once.
 Sources: https://docs.adyen.com/online-payments/refund, https://docs.adyen.com/risk-management/disputes-api,
-https://docs.adyen.com/reporting/settlement-reconciliation/transaction-level/settlement-details-report
+https://docs.adyen.com/reporting/settlement-reconciliation/transaction-level/settlement-details-report,
+https://docs.adyen.com/api-explorer/Webhooks/1/post/DISPUTE_DEFENSE_PERIOD_ENDED, .../SECOND_CHARGEBACK
 """
 
 from __future__ import annotations
@@ -60,6 +62,8 @@ class Books:
     disputes: dict[str, Payment] = field(default_factory=dict)
     decided: set[str] = field(default_factory=set)
     supplied: set[str] = field(default_factory=set)
+    reversed: dict[str, Payment] = field(default_factory=dict)
+    """Disputes that were defended: the bank may come a second time."""
     waiting: list[dict[str, str]] = field(default_factory=list)
     batches: list[str] = field(default_factory=list)
 
@@ -108,6 +112,19 @@ class Books:
         self._line(payment, "Chargeback", -payment.captured, dispute)
         return dispute
 
+    def charge_back_again(self, payment_psp: str) -> str:
+        """Take the money of a dispute that was defended a second time, and finally."""
+        dispute = next((psp for psp, payment in self.reversed.items() if payment.psp_reference == payment_psp), None)
+        if dispute is None:
+            raise NotPossible("only a chargeback that was reversed comes a second time")
+        payment = self.reversed.pop(dispute)
+        self._tell_of_dispute(payment, "SECOND_CHARGEBACK", dispute)
+        self._line(payment, "SecondChargeback", -payment.captured, dispute)
+        return dispute
+
+    def _tell_of_dispute(self, payment: Payment, code: str, dispute: str) -> None:
+        self.bank.tell_of(payment, code, dispute, payment.reference, payment.captured, good=True)
+
     def dispute(self, call: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one call of the disputes API; a defended dispute is won at once."""
         psp = str(body.get("disputePspReference", ""))
@@ -131,11 +148,13 @@ class Books:
                 self.supplied.add(psp)
             case "acceptDispute":
                 self.decided.add(psp)
+                self._tell_of_dispute(payment, "DISPUTE_DEFENSE_PERIOD_ENDED", psp)
             case "defendDispute" if psp in self.supplied:
                 self.decided.add(psp)
                 for code in ("INFORMATION_SUPPLIED", "CHARGEBACK_REVERSED"):
-                    self.bank.tell_of(payment, code, psp, payment.reference, payment.captured, good=True)
+                    self._tell_of_dispute(payment, code, psp)
                 self._line(payment, "ChargebackReversed", payment.captured, psp)
+                self.reversed[psp] = payment
             case _:
                 return _result("The defense documents are missing")
         return _result()

@@ -254,6 +254,7 @@ def add_control(app: web.Application, switches: Switches, sender: WebhookSender 
             shown["webhooks"] = {
                 "url": sender.url,
                 "queued": len(sender.waiting),
+                "sent": sender.sent,
                 "attempts": [asdict(attempt) for attempt in sender.attempts],
             }
         return web.json_response(shown)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,7 @@ from adapters.operations import (
     RefundEvent,
     RefundOrder,
     RefundRefused,
+    RefundState,
     SettlementLine,
     SettlementPage,
 )
@@ -85,6 +87,7 @@ class StripeOperations:
 
     async def list_disputes(self, since: datetime) -> Sequence[DisputeEvent]:
         """List by creation, newest first, at most PAGES_MAX pages: more than that raises, it is not cut off silently."""
+        asked_at = datetime.now(UTC)
         disputes: list[DisputeEvent] = []
         after: str | None = None
         for _ in range(PAGES_MAX):
@@ -95,7 +98,7 @@ class StripeOperations:
                 )
             try:
                 for one in page.data:
-                    disputes += dispute_events(Dispute.model_validate(one.to_dict()), self.account)
+                    disputes += dispute_events(Dispute.model_validate(one.to_dict()), self.account, asked_at)
             except ValueError as error:
                 raise unreadable(error) from None
             if not page.has_more or not page.data:
@@ -182,9 +185,12 @@ class StripeOperations:
 
     def _refund(self, found: stripe.Refund) -> RefundEvent:
         try:
-            return refund_event(Refund.model_validate(found.to_dict()), self.account)
+            event = refund_event(Refund.model_validate(found.to_dict()), self.account)
         except ValueError as error:
             raise unreadable(error) from None
+        if event.state is RefundState.FAILED:  # that is final: every other word of it is older, whenever it comes
+            return replace(event, occurred_at=datetime.now(UTC))
+        return event
 
 
 @contextmanager

@@ -280,12 +280,27 @@ def build(settings: SimulatorSettings) -> web.Application:
         app.router.add_route(method, path, api(switches, calls.endpoint(action), _refuse))
     add_page(app, state)
     add_control(app, switches, sender)
-    app.router.add_post("/_bank/disputes", _bank(state))
+    app.router.add_post("/_bank/disputes", _disputes(state))
+    app.router.add_post("/_bank/refunds", _refunds(state))
     return app
 
 
-def _bank(state: State) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """What a cardholder's bank does, whenever it likes: ``{"payment_intent": "pi_...", "reason": "fraudulent"}``."""
+def _refunds(state: State) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """What becomes of every refund later, now."""
+
+    async def refunds(_request: web.Request) -> web.Response:
+        for refund in state.refunds.values():
+            money.settle_refund(state, refund)
+        return web.json_response({"refunds": len(state.refunds)})
+
+    return refunds
+
+
+def _disputes(state: State) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """What a cardholder's bank does, whenever it likes: ``{"payment_intent": "pi_...", "reason": "fraudulent"}``.
+
+    With ``"status": "warning_needs_response"`` it only asks.
+    """
 
     async def disputes(request: web.Request) -> web.Response:
         asked = await request.json()
@@ -293,6 +308,7 @@ def _bank(state: State) -> Callable[[web.Request], Awaitable[web.Response]]:
         if intent is None or intent["status"] != "succeeded":
             return web.json_response({"error": "no such payment was made"}, status=404)
         charge = state.charges[intent["latest_charge"]]
-        return web.json_response(money.open_dispute(state, charge, asked.get("reason", "fraudulent"), "needs_response"))
+        reason, status = asked.get("reason", "fraudulent"), asked.get("status", "needs_response")
+        return web.json_response(money.open_dispute(state, charge, reason, status))
 
     return disputes

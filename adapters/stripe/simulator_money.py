@@ -1,8 +1,9 @@
 """Stripe's money after it was taken, in the simulator: the balance, refunds, disputes, later captures.
 
-Magic cards of https://docs.stripe.com/testing: 4000 0000 0000 7726 refunds later, 4000 0000 0000 5126 fails to refund
-later, 4000 0000 0000 0259 is disputed at once, 4000 0000 0000 1976 is asked about. Evidence ``winning_evidence`` and
-``losing_evidence`` in ``uncategorized_text`` decide a dispute. "Later" is the next time that a refund is looked at.
+Magic cards of https://docs.stripe.com/testing: a refund to 4000 0000 0000 7726 is pending first and succeeds later, one to
+4000 0000 0000 5126 succeeds first and fails later, 4000 0000 0000 0259 is disputed at once, 4000 0000 0000 1976 is asked
+about. Evidence ``winning_evidence`` and ``losing_evidence`` in ``uncategorized_text`` decide a dispute. "Later" is the
+next time that a refund is looked at, or ``POST /_bank/refunds`` (simulator.py).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from adapters.stripe.simulator_state import State
 from adapters.stripe.simulator_wire import Object, Params, Refused, bad_param, integer, missing, new_id
 
 DISPUTED: Final = {"0259": ("fraudulent", "needs_response"), "1976": ("fraudulent", "warning_needs_response")}
-LATER: Final = {"7726": "succeeded", "5126": "failed"}
-"""By the card's last four digits."""
+LATER: Final = {"7726": ("pending", "succeeded"), "5126": ("succeeded", "failed")}
+"""A refund's first and last status, by the card's last four digits."""
 VERDICTS: Final = {"winning_evidence": "won", "losing_evidence": "lost"}
 DISPUTE_FEE: Final = 1500
 
@@ -50,7 +51,7 @@ def create_refund(state: State, params: Params) -> Object:
         raise Refused(400, f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
     if not 0 < amount <= left:
         raise bad_param("amount", f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})")
-    later = LATER.get(charge_card(state, charge))
+    status, _ = LATER.get(charge_card(state, charge), ("succeeded", ""))
     refund: Object = {
         "id": new_id("re_"),
         "object": "refund",
@@ -64,7 +65,7 @@ def create_refund(state: State, params: Params) -> Object:
         "reason": params.get("reason"),
         "receipt_number": None,
         "source_transfer_reversal": None,
-        "status": "pending" if later else "succeeded",
+        "status": status,
         "transfer_reversal": None,
     }
     charge["amount_refunded"] += amount
@@ -76,7 +77,7 @@ def create_refund(state: State, params: Params) -> Object:
 
 
 def find_refund(state: State, refund_id: str) -> Object:
-    """Look at one; a pending one ends now, after this answer's own words."""
+    """Look at one; what happens to it later happens now."""
     refund = state.refunds.get(refund_id)
     if refund is None:
         raise missing("refund", refund_id)
@@ -86,8 +87,8 @@ def find_refund(state: State, refund_id: str) -> Object:
 
 def settle_refund(state: State, refund: Object) -> None:
     charge = state.charges[refund["charge"]]
-    end = LATER.get(charge_card(state, charge))
-    if refund["status"] != "pending" or end is None:
+    first, end = LATER.get(charge_card(state, charge), ("", ""))
+    if not first or refund["status"] != first:
         return
     refund["status"] = end
     if end == "failed":

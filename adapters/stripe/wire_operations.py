@@ -165,9 +165,9 @@ def dispute_event(dispute: Dispute, account: RailAccount, kind: str = "", at: da
     )
 
 
-def dispute_events(dispute: Dispute, account: RailAccount) -> list[DisputeEvent]:
-    """Return what a listed dispute says, newest first: what its funds did, and how it stands."""
-    told = [dispute_event(dispute, account)]
+def dispute_events(dispute: Dispute, account: RailAccount, at: datetime) -> list[DisputeEvent]:
+    """Return what a listed dispute says, newest first: what its funds did, and how it stands at that time."""
+    told = [dispute_event(dispute, account, at=at)]
     for kind, funds in FUNDS_MEANS.items():
         for number, move in enumerate(dispute.moves(funds), start=1):
             event = dispute_event(dispute, account, kind, moment(move.created))

@@ -16,29 +16,15 @@ from adapters.operations import DisputeEvent, DisputeState, Funds
 from orchestrator.clock import to_us
 from orchestrator.database.unit import Changes, Row, View
 from orchestrator.ids import new_id
+from orchestrator.ledger import dispute_recipes as recipes
 from orchestrator.ledger.accounts import debt_state
 from orchestrator.ledger.alerts import tell_negative
-from orchestrator.ledger.dispute_recipes import (
-    Borne,
-    Disputed,
-    into_suspense,
-    no_longer_above,
-    out_of_suspense,
-    returned_above,
-    withdrawn_above,
-)
+from orchestrator.ledger.dispute_recipes import Borne, Disputed
 from orchestrator.ledger.merchant_side import side_of
 from orchestrator.ledger.purse import OPEN_LOTS
 from orchestrator.payments.crediting import ask_a_person, holding_of
-from orchestrator.payments.dispute_events import ENDED, announce, close_reviews
-from orchestrator.payments.dispute_terms import (
-    BY_DISPUTE,
-    BY_RAIL,
-    DisputeAt,
-    fresh,
-    who_bears,
-    worth,
-)
+from orchestrator.payments.dispute_events import ENDED, TWICE_RETURNED, TWICE_WITHDRAWN, announce, close_reviews
+from orchestrator.payments.dispute_terms import BY_DISPUTE, BY_RAIL, DisputeAt, fresh, step, who_bears, worth
 from orchestrator.payments.payment import Fact
 from orchestrator.payments.pricing import Price
 from orchestrator.payments.refund_terms import free_of
@@ -127,8 +113,9 @@ class DisputeBook:
         return DisputeState(self.row["state"])
 
     def _learn(self, event: DisputeEvent) -> None:
-        """Take over the rail's word. What is over is not opened again by a word that comes late."""
-        if not (self.state in ENDED and event.state not in ENDED) or self.before is None:
+        """Take over the rail's word. A word that comes late takes nothing back: see ``step``."""
+        stands, comes = step(self.state, bool(self.row["inquiry"])), step(event.state, event.inquiry)
+        if comes > stands or (comes == stands and to_us(event.occurred_at) >= self._ended_us()):
             self.row["state"] = event.state.value
         if not event.inquiry:
             self.row["inquiry"] = 0
@@ -140,6 +127,11 @@ class DisputeBook:
             "reason": event.reason, "inquiry": event.inquiry,
         }  # fmt: skip
         self.fact(event.state.value, at_us=to_us(event.occurred_at), **body)
+
+    def _ended_us(self) -> int:
+        """When it ended by what was said last of that, at the rail; 0 where it has not."""
+        said = self.view.many("dispute_fact", BY_DISPUTE, (self.at.merchant_id, self.at.dispute_id))
+        return max((fact["at_us"] for fact in said if fact["kind"] in ENDED), default=0)
 
     def fact(self, kind: str, *, at_us: int | None = None, **body: Any) -> None:
         """Write down one thing that was said or done."""
@@ -155,9 +147,12 @@ class DisputeBook:
         return max(0, int(self.capture["units"] - gone))
 
     @property
-    def _stands(self) -> bool:
-        """Whether the rail holds something back now."""
-        return bool(self.row["withdrawals"] > self.row["returns"])
+    def _standing(self) -> int:
+        """How much oftener the rail took the money than it gave it back, by what we heard: 1 = it holds it now.
+
+        Other numbers pass where words overtake each other; only the way to 1 and back moves money, whatever their order.
+        """
+        return int(self.row["withdrawals"] - self.row["returns"])
 
     def take_over(self) -> int:
         """Let the dispute have what a refund was to give back and did not; return how much, in the money's own asset.
@@ -173,7 +168,7 @@ class DisputeBook:
         self.row["above_units"] -= units
         self.row["withdrawn_units"] += units
         self.capture["withdrawn_units"] += units
-        self.changes.post(no_longer_above(fact, local, self.at.payment_id))
+        self.changes.post(recipes.no_longer_above(fact, local, self.at.payment_id))
         if self.state is DisputeState.LOST:
             self._claw_back(local)
         else:
@@ -185,14 +180,15 @@ class DisputeBook:
     # --- the rail's funds -----------------------------------------------------------------------------------------------
 
     def _withdraw(self, amount: Money) -> None:
-        if self.row["withdrawals"] < self.row["returns"]:
-            self.row["withdrawals"] += 1  # it was given back already, and we heard of that first: nothing stands
+        stood = self._standing
+        self.row["withdrawals"] += 1
+        if stood > 0:  # its return is told later (a second chargeback overtook it), or a person finds out
+            self._ask(TWICE_WITHDRAWN, said=money_body(amount))
             return
-        if self._stands:
-            self._ask("dispute_withdrawn_twice", said=money_body(amount))
+        if stood < 0:  # it was given back already, and we heard of that first: nothing stands
+            close_reviews(self.view, self.changes, self.row, {TWICE_RETURNED})
             return
         local = Money(max(0, min(amount.units, self._room())), amount.asset)
-        self.row["withdrawals"] += 1
         self.row["withdrawn_units"] = local.units
         self.capture["withdrawn_units"] += local.units
         fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:withdrawn"
@@ -201,29 +197,31 @@ class DisputeBook:
             self.changes.post(
                 self._entries(fact).withdrawn(local, holding)
                 if self._credited
-                else out_of_suspense(fact, local, holding, self.at.capture_id, self.at.payment_id)
+                else recipes.out_of_suspense(fact, local, holding, self.at.capture_id, self.at.payment_id)
             )
         over = amount - local
         if over.units > 0:
             self.row["above_units"] = over.units
-            self.changes.post(withdrawn_above(fact, over, holding, self.at.payment_id))
+            self.changes.post(recipes.withdrawn_above(fact, over, holding, self.at.payment_id))
             self._ask("dispute_above_captured", above=money_body(over), said=money_body(amount))
 
     def _return(self, amount: Money) -> None:
         local, above = (Money(self.row[name], amount.asset) for name in ("withdrawn_units", "above_units"))
-        if not self._stands:
-            if self.row["returns"] > self.row["withdrawals"]:
-                self._ask("dispute_returned_twice", said=money_body(amount))
-                return
-            self.row["returns"] += 1  # that it was withdrawn is said later, or stands in the rail's report
-            return
+        stood = self._standing
         self.row["returns"] += 1
+        if stood > 1:  # and it was withdrawn again since, as we heard before
+            close_reviews(self.view, self.changes, self.row, {TWICE_WITHDRAWN})
+            return
+        if stood < 1:  # that it was withdrawn is said later, or stands in the rail's report
+            if stood < 0:
+                self._ask(TWICE_RETURNED, said=money_body(amount))
+            return
         if amount != local + above:
             self._ask("dispute_amount_differs", withdrawn=money_body(local + above), returned=money_body(amount))
         fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:returned"
         holding = holding_of(self.at.rail, self.at.account)
         if above.units:
-            self.changes.post(returned_above(fact, above, holding, self.at.payment_id))
+            self.changes.post(recipes.returned_above(fact, above, holding, self.at.payment_id))
         if self._credited:
             after_loss = bool(self.row["clawed_units"])
             if local.units:
@@ -231,7 +229,7 @@ class DisputeBook:
             if after_loss:
                 self._give_back(fact)
         elif local.units:
-            self.changes.post(into_suspense(fact, local, holding, self.at.capture_id, self.at.payment_id))
+            self.changes.post(recipes.into_suspense(fact, local, holding, self.at.capture_id, self.at.payment_id))
         self.row["withdrawn_units"] = self.row["above_units"] = 0
         self.capture["withdrawn_units"] -= local.units
 
@@ -372,7 +370,7 @@ class DisputeBook:
             self._ask("dispute_opened", disputed=money_body(event.amount), why=event.reason, inquiry=event.inquiry,
                       rail=event.rail)  # fmt: skip
         if self.state in ENDED:
-            close_reviews(self.view, self.changes, self.row)
+            close_reviews(self.view, self.changes, self.row, {"dispute_opened", "dispute_deadline"})
         announce(self.changes, self.before, self.row, opened=opened)
 
     def _write(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from adapters.operations import DisputeState
@@ -10,6 +11,8 @@ from orchestrator.events.catalog import EventType, emit
 from orchestrator.payments.dispute_terms import BY_SUBJECT, dispute_object
 
 ENDED: Final = frozenset({DisputeState.WON, DisputeState.LOST, DisputeState.CLOSED})
+TWICE_WITHDRAWN: Final = "dispute_withdrawn_twice"
+TWICE_RETURNED: Final = "dispute_returned_twice"
 _TOLD: Final = {
     DisputeState.WON: EventType.DISPUTE_WON,
     DisputeState.LOST: EventType.DISPUTE_LOST,
@@ -28,9 +31,9 @@ def announce(changes: Changes, before: Row | None, row: Row, *, opened: bool) ->
         emit(changes, _TOLD[state], row["id"], dispute_object(row), row["merchant_id"])
 
 
-def close_reviews(view: View, changes: Changes, row: Row) -> None:
-    """Close what a person was asked while the dispute was open; its reviews are locked by the dispute's id."""
+def close_reviews(view: View, changes: Changes, row: Row, reasons: Collection[str]) -> None:
+    """Close what a person was asked and what has answered itself; a dispute's reviews are locked by its id."""
     for review in view.many("review", BY_SUBJECT, (row["merchant_id"], row["id"])):
-        if review["status"] == "open" and review["reason"] in {"dispute_opened", "dispute_deadline"}:
+        if review["status"] == "open" and review["reason"] in reasons:
             key = (row["merchant_id"], review["id"])
             changes.update("review", key, status="resolved", resolved_us=view.now_us)

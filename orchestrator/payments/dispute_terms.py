@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from adapters.operations import DisputeEvent
+from adapters.operations import DisputeEvent, DisputeState
 from orchestrator.clock import rfc3339
 from orchestrator.database.unit import Lock, Row, row_lock
 from orchestrator.ledger.accounts import reversal_locks
@@ -52,6 +52,25 @@ class DisputeAt:
             *reversal_locks(merchant, self.mode, self.wallet_id),
             *side_locks(merchant, self.mode),
         ]
+
+
+_STEPS: Final = {
+    DisputeState.NEEDS_ANSWER: 0,
+    DisputeState.UNDER_REVIEW: 1,
+    DisputeState.WON: 2,
+    DisputeState.LOST: 2,
+    DisputeState.CLOSED: 2,
+}
+
+
+def step(state: DisputeState, inquiry: bool) -> tuple[bool, int]:
+    """Return how far a dispute has come: from a question of the bank to money, from asked to answered to decided.
+
+    Both vendors go this way only, but their words arrive in any order: one of an earlier step is no news.
+    Sources: https://docs.stripe.com/api/disputes/object (status),
+    https://docs.adyen.com/risk-management/disputes-api/dispute-notifications
+    """
+    return not inquiry, _STEPS[state]
 
 
 def dispute_object(row: Row) -> dict[str, Any]:

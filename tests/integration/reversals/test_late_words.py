@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -184,4 +185,44 @@ async def test_a_lost_word_of_withdrawn_funds_is_found_in_the_list(sqlite_url: s
         await scene.here.work_once()
         reasons = {review["reason"] for review in await scene.rows(tables.Review)}
         assert reasons == {"dispute_opened"}
+        await scene.assert_sound()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_money_taken_given_back_and_taken_again_is_gone_in_whatever_order_we_hear_of_it(
+    sqlite_url: str, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    """Adyen: CHARGEBACK, CHARGEBACK_REVERSED, SECOND_CHARGEBACK."""
+    async with reversing(sqlite_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        scene.here.switched_off.add("disputes")
+        words = [
+            said(paid, "du_1", "needs_answer", "withdrawn"),
+            said(paid, "du_1", "under_review", "returned"),
+            said(paid, "du_1", "lost", "withdrawn", number=2),
+        ]
+        row = await tell(scene, *(words[place] for place in order))
+        assert (row["state"], row["withdrawals"], row["returns"]) == ("lost", 2, 1)
+        assert row["withdrawn_units"] == paid.capture["units"]
+        assert await scene.balance("wallet:paid", paid.wallet) == 0
+        assert await scene.balance("clearing", "stripe/main", "EUR/2") == 0
+        assert (await scene.payment(paid))["status"] == "clawed_back"
+        assert not [review for review in await scene.rows(tables.Review) if review["status"] == "open"]
+        await scene.assert_sound()
+
+
+async def test_a_dispute_that_was_answered_or_decided_is_not_reopened_by_a_late_word(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        answered = await tell(scene, said(paid, "du_1", "under_review"), said(paid, "du_1", "needs_answer"))
+        assert answered["state"] == "under_review"
+        minute = timedelta(minutes=1)
+        won = said(paid, "du_1", "won")
+        older = said(paid, "du_1", "lost")
+        decided = await tell(scene, won, replace(older, occurred_at=won.occurred_at - minute))
+        assert decided["state"] == "won"
+        overturned = await tell(scene, replace(older, event_id="du_1:lost:later", occurred_at=won.occurred_at + minute))
+        assert overturned["state"] == "lost"
         await scene.assert_sound()

@@ -119,13 +119,14 @@ async def test_a_rail_that_is_down_keeps_the_refund_and_carries_it_out_later(sql
 async def test_a_refund_that_the_bank_sends_back_is_credit_again(migrated_database_url: str, tmp_path: Path) -> None:
     async with reversing(migrated_database_url, tmp_path) as scene:
         paid = await scene.paid("DE", "20.00", card="4000000000005126")
-        row = await scene.refund(paid, "20.00")
+        row = await scene.until_refund(await scene.refund(paid, "20.00"), "succeeded")
+        await scene.here.post(f"{scene.here.sandbox_url}/stripe/main/_bank/refunds", {})
         failed = await scene.until_refund(row, "failed")
         assert "expired_or_canceled_card" in failed["failure"]
         assert await scene.balance("wallet:paid", paid.wallet) == -20 * USD
         assert await scene.balance("clearing", "stripe/main", "EUR/2") == paid.capture["units"]
         assert (await scene.payment(paid))["status"] == "credited"
-        assert [row["reason"] for row in await scene.rows(tables.Review)] == ["refund_failed"]
+        assert [row["reason"] for row in await scene.rows(tables.Review)] == ["refund_returned"]
         await scene.assert_sound()
 
 
