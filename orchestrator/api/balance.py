@@ -9,10 +9,9 @@ from sqlalchemy import select
 
 from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Shown
-from orchestrator.clock import from_us, rfc3339
+from orchestrator.clock import DAY_US, from_us, rfc3339
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Account, Earning, table_of
-from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.payout_recipes import MerchantSide
 from orchestrator.ledger.payouts import whole_cents
 from orchestrator.payments.story import usd_body

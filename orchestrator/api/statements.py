@@ -11,14 +11,14 @@ from orchestrator.access import PLATFORM
 from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Body, Shown
 from orchestrator.api.prices import WhoseBook
-from orchestrator.clock import to_us
+from orchestrator.clock import DAY_US, to_us
 from orchestrator.errors import Invalid
 from orchestrator.ledger.span import Span
 from orchestrator.metering import periods
 from orchestrator.metering.rerating import rerating_shown
 from orchestrator.metering.statement import statement
 from orchestrator.metering.statement_paper import csv_text, html_page
-from orchestrator.metering.usage_input import DAY_US, period_of_day
+from orchestrator.metering.usage_input import period_of_day
 from orchestrator.papers.layout import PAGE_HEADERS
 from orchestrator.services import Services
 

@@ -12,11 +12,10 @@ import typer
 from sqlalchemy import select
 
 from orchestrator.cli.console import DEFAULT_CONFIG, ConfigOption, Failure, JsonOption, print_json, run, settings_of
-from orchestrator.clock import SystemClock, to_us
+from orchestrator.clock import DAY_US, SystemClock, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Wallet, table_of
 from orchestrator.errors import Refusal
-from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.merchant_statement import MerchantStatement, merchant_statement
 from orchestrator.ledger.span import Span
 from orchestrator.metering import merchant_paper

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.clock import DAY_US
 from orchestrator.database.unit import Row
 from orchestrator.errors import Conflict, Forbidden, Invalid
 from rates.money import WALLET_USD, Money
-
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from orchestrator.database.unit import Changes, Row
-from orchestrator.ledger.refusals import usd
+from orchestrator.ledger.shown import usd
 
 
 def tell_low(changes: Changes, wallet: Row, available: int, *, reason: str, **more: Any) -> None:

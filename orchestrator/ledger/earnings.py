@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import structlog
 from sqlalchemy import Select, select
 
-from orchestrator.clock import Clock, from_us
+from orchestrator.clock import DAY_US, Clock, from_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Capture, Earning, JournalEntry, Posting, SettlementMatch, Shard, table_of
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
@@ -32,7 +32,6 @@ from rates.money import WALLET_USD
 
 Book: TypeAlias = tuple[str, str]
 """Merchant and mode."""
-DAY_US: Final = 86_400_000_000
 CLOSES_AFTER_US: Final = 60_000_000
 """A day is closed a minute after midnight: what was decided before it has committed by then, as a rule."""
 ROUND_MAX: Final = 200

@@ -23,7 +23,7 @@ from orchestrator.ledger.credit_recipes import taken_back
 from orchestrator.ledger.grants import taken_out, unbound
 from orchestrator.ledger.lots import PROMO_KINDS
 from orchestrator.ledger.purse import OPEN_LOTS, Purse, purse_locks
-from orchestrator.ledger.refusals import usd
+from orchestrator.ledger.shown import usd
 
 BATCH: Final = 500
 """Lots that one look of the worker takes; they share a flush."""

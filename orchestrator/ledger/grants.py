@@ -17,7 +17,8 @@ from orchestrator.ledger.chart import Account
 from orchestrator.ledger.credit_recipes import granted, taken_back
 from orchestrator.ledger.lots import PROMO_KINDS
 from orchestrator.ledger.purse import Purse, purse_locks
-from orchestrator.ledger.refusals import not_active, usd
+from orchestrator.ledger.refusals import not_active
+from orchestrator.ledger.shown import usd
 from rates.money import WALLET_USD
 
 

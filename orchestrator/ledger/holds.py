@@ -16,7 +16,7 @@ from orchestrator.clock import rfc3339
 from orchestrator.database.unit import Changes, Lock, Row, View, row_lock
 from orchestrator.errors import Conflict
 from orchestrator.ledger.purse import Allocation, Charged, Purse, purse_locks
-from orchestrator.ledger.refusals import usd, usd_text
+from orchestrator.ledger.shown import usd, usd_text
 
 HOLD: Final = "hold"
 LEASE: Final = "lease"

@@ -14,12 +14,11 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
-from orchestrator.clock import from_us, rfc3339
+from orchestrator.clock import DAY_US, from_us, rfc3339
 from orchestrator.database.reads import Reads, Snapshot
 from orchestrator.database.tables import JournalEntry, Merchant, Posting, table_of
 from orchestrator.errors import Invalid, NotFound
 from orchestrator.ledger.chart import Account
-from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.shown import usd_text
 from orchestrator.ledger.span import Span, StatementDoesNotAddUp
 from rates.money import WALLET_USD, Asset, Money

@@ -29,7 +29,7 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Invalid, NotFound, Refusal
 from orchestrator.ledger.destinations import BANK_FIELDS, FORMULA_MARKS, unfit_for_a_file
 from orchestrator.ledger.payouts import Payouts, SecondPersonNeeded, assert_destination, whole_cents
-from orchestrator.ledger.refusals import usd, usd_text
+from orchestrator.ledger.shown import usd, usd_text
 
 LINES_MAX: Final = 1_000
 """Of one batch, and of one answer of a bank."""

@@ -29,7 +29,7 @@ from orchestrator.errors import Conflict, Forbidden, Invalid, NotFound
 from orchestrator.ledger.destinations import checked_destination
 from orchestrator.ledger.merchant_side import side_locks, side_of
 from orchestrator.ledger.payout_recipes import confirm_payout, fail_payout, request_payout, return_payout
-from orchestrator.ledger.refusals import usd
+from orchestrator.ledger.shown import usd
 from orchestrator.settings import RiskTier
 
 CENT_UNITS: Final = 10_000_000

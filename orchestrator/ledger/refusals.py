@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from orchestrator.errors import Conflict, Refusal
-from rates.money import UNITS_MAX, WALLET_USD
-
-_DOLLAR: Final = 10**WALLET_USD.scale
+from orchestrator.ledger.shown import usd
+from rates.money import UNITS_MAX
 
 
 class InsufficientBalance(Refusal):
@@ -21,17 +18,6 @@ class WalletFrozen(Conflict):
     """The wallet may not be spent now; credits and captures of open holds are still taken."""
 
     title = "The wallet may not be spent"
-
-
-def usd_text(units: int) -> str:
-    """Return nano-dollars from 0 as a decimal string, cents at least: ``Money.decimal(2)``, for answers by the thousand."""
-    dollars, rest = divmod(units, _DOLLAR)
-    return f"{dollars}.{f'{rest:09}'.rstrip('0'):0<2}"
-
-
-def usd(units: int) -> dict[str, str]:
-    """Return nano-dollars from 0 in the form of the API, cents at least."""
-    return {"amount": usd_text(units), "currency": "USD"}
 
 
 def insufficient(wallet_id: str, asked: int, spendable: int) -> InsufficientBalance:

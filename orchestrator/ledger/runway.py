@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import func, select
 
-from orchestrator.clock import Clock
+from orchestrator.clock import DAY_US, Clock
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Hold, UsageRollup, Wallet, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View
@@ -16,10 +16,9 @@ from orchestrator.database.writer import Writer
 from orchestrator.ledger.alerts import tell_low
 from orchestrator.ledger.holds import BY_AMOUNT
 from orchestrator.ledger.purse import Purse, purse_locks
-from orchestrator.ledger.refusals import usd
+from orchestrator.ledger.shown import usd
 
 DAYS: Final = 7
-DAY_US: Final = 86_400_000_000
 BATCH: Final = 500
 
 _log = structlog.get_logger("runway")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from orchestrator.clock import DAY_US
 from orchestrator.database.reads import Snapshot
 from orchestrator.database.tables import JournalEntry, Shard, table_of
 from orchestrator.errors import Invalid, Refusal
-from orchestrator.ledger.earnings import DAY_US
 
 
 class StatementDoesNotAddUp(Refusal):

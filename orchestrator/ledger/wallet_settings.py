@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.errors import NotFound
-from orchestrator.ledger.refusals import not_active, usd
+from orchestrator.ledger.refusals import not_active
+from orchestrator.ledger.shown import usd
 
 DEFAULTS: Final[Mapping[str, Any]] = {
     "status": "active",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from orchestrator.clock import DAY_US
 from orchestrator.database.schema import PRIMARY_KEYS
 from orchestrator.database.unit import Changes, Key, Lock, Row, View, row_lock
 from orchestrator.errors import Busy, NotFound, Refusal
@@ -22,7 +23,7 @@ from orchestrator.ledger.holds import captured_shown
 from orchestrator.ledger.purse import Allocation, Purse, purse_locks
 from orchestrator.ledger.shown import usd_text
 from orchestrator.metering.rating import CHARGE_UNITS_MAX, charge
-from orchestrator.metering.usage_input import DAY_US, UsageInput, period_of, period_of_day
+from orchestrator.metering.usage_input import UsageInput, period_of, period_of_day
 
 KIND: Final = "usage"
 _UNKNOWN: Final = "unknown_wallet"

@@ -10,13 +10,12 @@ from typing import Any
 import orjson
 from sqlalchemy import select
 
-from orchestrator.clock import Clock, rfc3339, to_us
+from orchestrator.clock import DAY_US, Clock, rfc3339, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Merchant, UsageRollup, Wallet, table_of
 from orchestrator.database.unit import Row
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Invalid, NotFound
-from orchestrator.metering.usage_input import DAY_US
 from orchestrator.papers import formatting
 from orchestrator.papers.layout import Paper
 from orchestrator.papers.layout import Row as Printed

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import func, select
 
-from orchestrator.clock import rfc3339, to_us
+from orchestrator.clock import DAY_US, rfc3339, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import StatementClose, UsageRollup, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
@@ -22,7 +22,6 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Invalid
 from orchestrator.ledger.shown import usd_text
 from orchestrator.ledger.span import Span, first_sequence
-from orchestrator.metering.usage_input import DAY_US
 
 SETTLE_S: Final = 3600
 _PERIOD: Final = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")

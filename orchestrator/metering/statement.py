@@ -13,13 +13,12 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import func, select
 
-from orchestrator.clock import rfc3339
+from orchestrator.clock import DAY_US, rfc3339
 from orchestrator.database.reads import Reads, Snapshot
 from orchestrator.database.tables import JournalEntry, Posting, UsageRollup, Wallet, table_of
 from orchestrator.database.unit import Row
 from orchestrator.errors import Invalid, NotFound
 from orchestrator.ledger.chart import WALLET_PARTS
-from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.shown import usd_text
 from orchestrator.ledger.span import Span, StatementDoesNotAddUp
 

@@ -18,13 +18,12 @@ from typing import Any, Final
 
 import orjson
 
-from orchestrator.clock import from_us, to_us
+from orchestrator.clock import DAY_US, from_us, to_us
 from orchestrator.metering.event_id import day_of_id, is_event_id
 from orchestrator.metering.price_content import MODEL_CHARS_MAX
 from orchestrator.metering.rating import QUANTITY_MAX, TOKEN_TYPES
 
 EVENTS_MAX: Final = 5000
-DAY_US: Final = 86_400_000_000
 SEQUENCE_MAX: Final = 10**15
 EPOCH_MAX: Final = 10**15
 

@@ -16,8 +16,7 @@ import structlog
 from sqlalchemy import and_, func, select, tuple_
 
 from adapters.base import ChargesSaved
-from orchestrator.clock import rfc3339
-from orchestrator.compliance.screening import DAY_US
+from orchestrator.clock import DAY_US, rfc3339
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Account, AutoTopup, Customer, Wallet, table_of
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock

@@ -17,8 +17,7 @@ from typing import Any, Final, assert_never
 
 import orjson
 
-from orchestrator.clock import rfc3339
-from orchestrator.compliance.screening import DAY_US
+from orchestrator.clock import DAY_US, rfc3339
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, account_lock, row_lock
 from orchestrator.events.catalog import EventType, emit
 from orchestrator.ledger.chart import Account

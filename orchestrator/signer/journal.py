@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.clock import DAY_US
 from orchestrator.signer.judge import Asked, Purpose, Reading, Signed, Spent
-
-DAY_US = 86_400 * 1_000_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (

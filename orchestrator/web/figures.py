@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from orchestrator.clock import Clock
+from orchestrator.clock import DAY_US, Clock
 from orchestrator.database.reads import Reads, Snapshot
 from orchestrator.database.tables import Capture, Deposit, Payment, RawWebhook, Review, table_of
 from rates.money import WALLET_USD, Money
-
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)

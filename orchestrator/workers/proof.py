@@ -11,7 +11,7 @@ import orjson
 import structlog
 from prometheus_client import Counter, Gauge
 
-from orchestrator.clock import Clock
+from orchestrator.clock import DAY_US, Clock
 from orchestrator.database.reads import Reads
 from orchestrator.database.unit import Changes, Row, Unit, View
 from orchestrator.database.writer import Writer
@@ -19,7 +19,6 @@ from orchestrator.ledger.anchors import Anchors
 from orchestrator.ledger.proof import ALARM, PLATFORM_BOOK, PROVEN, last_proof
 from orchestrator.workers.supervisor import beat, pause, periodic
 
-DAY_US: Final = 86_400_000_000
 HOUR_US: Final = 3_600_000_000
 FIRST_LOOK_S: Final = 60.0
 """A service that was just started has better things to do."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import Refusal
 from orchestrator.ledger.purse import Allocation, Charged, Purse
-from orchestrator.ledger.refusals import usd_text
+from orchestrator.ledger.shown import usd_text
 from rates.money import UNITS_MAX, WALLET_USD, Money
 from tests.unit.ledger.desk import NOW_US, Desk
 

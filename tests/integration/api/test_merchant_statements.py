@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.clock import from_us
+from orchestrator.clock import DAY_US, from_us
 from orchestrator.ledger.chart import Account
-from orchestrator.ledger.earnings import DAY_US
 from orchestrator.ledger.merchant_statement import SIDES, Line, MerchantStatement
 from orchestrator.ledger.span import Span, StatementDoesNotAddUp
 from tests.integration.api.shop import Shop, open_shop

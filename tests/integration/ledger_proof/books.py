@@ -18,14 +18,14 @@ from typing import Any
 import asyncpg
 from sqlalchemy import select
 
-from orchestrator.clock import from_us, to_us
+from orchestrator.clock import DAY_US, from_us, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.schema import METADATA
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer, backend_for
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.check import check
-from orchestrator.ledger.earnings import DAY_US, Earnings
+from orchestrator.ledger.earnings import Earnings
 from orchestrator.ledger.journal import credit, debit, entry
 from orchestrator.ledger.merchant_side import side_locks, side_of
 from orchestrator.ledger.payout_batches import PayoutBatches

@@ -7,10 +7,10 @@ import io
 
 import pytest
 
-from orchestrator.clock import from_us, to_us
+from orchestrator.clock import DAY_US, from_us, to_us
 from orchestrator.ledger.span import Span, StatementDoesNotAddUp
 from orchestrator.metering.statement import Line, Statement
-from orchestrator.metering.usage_input import DAY_US, period_of
+from orchestrator.metering.usage_input import period_of
 from tests.integration.metering.desk import CENT, Desk
 
 HOUR_US = 3_600_000_000

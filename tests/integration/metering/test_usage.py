@@ -10,7 +10,7 @@ import orjson
 import pytest
 from uuid_utils import uuid7
 
-from orchestrator.metering.usage_input import DAY_US
+from orchestrator.clock import DAY_US
 from tests.integration.metering.desk import Desk, now_text
 
 
