@@ -167,8 +167,11 @@ class SendsOnChain(Protocol):
         """Give signed bytes to the nodes. Never raises for what a node says; safe to repeat."""
         ...
 
-    async def receipt(self, transaction_id: str) -> ChainReceipt | None:
-        """Return what became of a transaction; None where no block that the node knows holds it."""
+    async def receipt(self, transaction_id: str, *, proven: bool = False) -> ChainReceipt | None:
+        """Return what became of a transaction; None where no block that the nodes know holds it.
+
+        ``proven``: every node must say so, each in a form that cannot be mistaken; before anything is sent in its place.
+        """
         ...
 
     async def final_time_us(self) -> int:

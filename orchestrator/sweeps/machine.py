@@ -191,7 +191,7 @@ class ChainMachine:
     async def _look(self, network: SendingNetwork, row: Row) -> bool:
         # Asked before the receipt: what is past its end now and has no receipt afterwards will never have one.
         past = await self._is_past(network, row)
-        receipt = await network.sender.receipt(row["tx_hash"])
+        receipt = await network.sender.receipt(row["tx_hash"], proven=past)
         if receipt is not None:
             if not receipt.final:
                 return False

@@ -5,7 +5,7 @@ Sources: https://ethereum.github.io/execution-apis/, https://eips.ethereum.org/E
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -98,12 +98,23 @@ class EvmSender:
         order = (Sent.TAKEN, Sent.KNOWN, Sent.UNCLEAR, Sent.REFUSED)
         return min(answers, key=lambda answer: order.index(answer.sent))
 
-    async def receipt(self, transaction_id: str) -> ChainReceipt | None:
-        """Raises RailError."""
-        raw = await self._ask("eth_getTransactionReceipt", transaction_id)
-        if raw is None:
-            return None
-        receipt = as_object(raw, "receipt")
+    async def receipt(self, transaction_id: str, *, proven: bool = False) -> ChainReceipt | None:
+        """Raises RailError; with ``proven`` also where one node does not answer."""
+        said: list[str] = []
+        for node in self._nodes:
+            try:
+                await node.ensure_chain(self._chain_id)
+                raw = await node.call("eth_getTransactionReceipt", transaction_id)
+            except ChainScanFailed as failed:
+                said.append(str(failed))
+                continue
+            if raw is not None:
+                return await self._read_receipt(as_object(raw, "receipt"), transaction_id)
+        if said and (proven or len(said) == len(self._nodes)):
+            raise SendFailed("; ".join(said)[:500])
+        return None
+
+    async def _read_receipt(self, receipt: Mapping[str, Any], transaction_id: str) -> ChainReceipt:
         if hash32(receipt.get("transactionHash"), "receipt.transactionHash") != transaction_id:
             raise SendFailed("a receipt of another transaction came")
         number = quantity(receipt.get("blockNumber"), "receipt.blockNumber")

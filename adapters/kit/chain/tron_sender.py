@@ -1,22 +1,21 @@
 """Sending on TRON over java-tron's HTTP API: energy and bandwidth, bytes out, receipts back.
 
-Error messages come with HTTP 200: an object with ``Error``, or bare text from a lite node. Neither is an answer.
 Source: https://tronprotocol.github.io/documentation-en/api/http/
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
-import orjson
 
+from adapters.base import RailError
 from adapters.kit.chain import tron_transaction
 from adapters.kit.chain.calls import call_data
 from adapters.kit.chain.transfer_log import TRANSFER_TOPIC
+from adapters.kit.chain.tron_http import TronHttp
 from adapters.kit.chain.tron_transaction import PREFIX, TronTransaction
 from adapters.sending import (
     CallKind,
@@ -38,18 +37,17 @@ ENERGY_SLACK_BPS: Final = 12_000
 COIN_BYTES: Final = 270
 """Bandwidth of a transfer of TRX, signature included."""
 TOKEN_BYTES: Final = 350
-ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 BALANCE_OF: Final = "balanceOf(address)"
-UNCLEAR_CODES: Final = frozenset({"SERVER_BUSY", "NO_CONNECTION", "NOT_ENOUGH_EFFECTIVE_CONNECTION", "OTHER_ERROR"})
+UNCLEAR_CODES: Final = frozenset(
+    {"SERVER_BUSY", "NO_CONNECTION", "NOT_ENOUGH_EFFECTIVE_CONNECTION", "BLOCK_UNSOLIDIFIED", "OTHER_ERROR"}
+)
 
 
 class TronSender:
     """SendsOnChain of one TRON network. ``urls`` are of the HTTP API, without ``/wallet``."""
 
     def __init__(self, urls: Sequence[str], http: aiohttp.ClientSession, timeout_seconds: float = 10.0) -> None:
-        self._urls = [url.rstrip("/") for url in urls]
-        self._http = http
-        self._timeout_seconds = timeout_seconds
+        self._nodes = [TronHttp(url, http, timeout_seconds) for url in urls]
 
     @property
     def coin_decimals(self) -> int:
@@ -118,16 +116,35 @@ class TronSender:
 
     async def send(self, signed: bytes) -> SendAnswer:
         """Give the bytes to every node: one that drops them costs nothing."""
-        answers = [await self._send(url, signed) for url in self._urls]
+        answers = [await self._send(node, signed) for node in self._nodes]
         order = (Sent.TAKEN, Sent.KNOWN, Sent.UNCLEAR, Sent.REFUSED)
         return min(answers, key=lambda answer: order.index(answer.sent))
 
-    async def receipt(self, transaction_id: str) -> ChainReceipt | None:
-        """Raises SendFailed."""
+    async def receipt(self, transaction_id: str, *, proven: bool = False) -> ChainReceipt | None:
+        """Raises SendFailed; with ``proven`` also where one node does not answer."""
+        found: ChainReceipt | None = None
+        said: list[str] = []
+        for node in self._nodes:
+            try:
+                receipt = await self._receipt_at(node, transaction_id, proven=proven)
+            except RailError as failed:
+                said.append(str(failed))
+                continue
+            found = receipt or found
+            if receipt is not None and (receipt.final or not proven):
+                return receipt
+        if found is None and said and (proven or len(said) == len(self._nodes)):
+            raise SendFailed("; ".join(said)[:500])
+        return found
+
+    async def _receipt_at(self, node: TronHttp, transaction_id: str, *, proven: bool) -> ChainReceipt | None:
         for room, final in (("walletsolidity", True), ("wallet", False)):
-            info = await self._ask(f"{room}/gettransactioninfobyid", value=transaction_id.removeprefix("0x"))
+            info = await node.post(f"{room}/gettransactioninfobyid", value=transaction_id.removeprefix("0x"))
             if info:
                 return _receipt(info, transaction_id, final=final)
+        # ``{}`` is also what a node says that lags or is ill: JSON-RPC says null in an envelope with our id.
+        if proven and await node.rpc.call("eth_getTransactionReceipt", transaction_id) is not None:
+            raise SendFailed(f"{node.rpc.name} shows the transaction by one interface and hides it by the other")
         return None
 
     async def final_time_us(self) -> int:
@@ -157,38 +174,16 @@ class TronSender:
 
     async def _ask(self, path: str, **body: Any) -> dict[str, Any]:
         said: list[str] = []
-        for url in self._urls:
+        for node in self._nodes:
             try:
-                return await self._post(url, path, body)
+                return await node.post(path, **body)
             except SendFailed as failed:
                 said.append(str(failed))
         raise SendFailed("; ".join(said)[:500])
 
-    async def _post(self, url: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _send(self, node: TronHttp, signed: bytes) -> SendAnswer:
         try:
-            async with (
-                asyncio.timeout(self._timeout_seconds),
-                self._http.post(f"{url}/{path}", data=orjson.dumps(body), allow_redirects=False,
-                                headers={"Content-Type": "application/json"}) as response,
-            ):  # fmt: skip
-                if response.status != 200:
-                    raise SendFailed(f"{path}: HTTP {response.status}")
-                raw = await response.content.read(ANSWER_BYTES_MAX)
-        except TimeoutError:
-            raise SendFailed(f"{path}: no answer within {self._timeout_seconds} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise SendFailed(f"{path}: {type(error).__name__}") from None
-        try:
-            answer = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            raise SendFailed(f"{path}: no JSON but {raw[:120]!r}") from None
-        if not isinstance(answer, dict) or "Error" in answer:
-            raise SendFailed(f"{path}: {str(answer)[:160]}")
-        return answer
-
-    async def _send(self, url: str, signed: bytes) -> SendAnswer:
-        try:
-            answer = await self._post(url, "wallet/broadcasthex", {"transaction": signed.hex()})
+            answer = await node.post("wallet/broadcasthex", transaction=signed.hex())
         except SendFailed as failed:
             return SendAnswer(Sent.UNCLEAR, str(failed)[:200])
         code, words = str(answer.get("code", "")), _words(answer.get("message"))
@@ -196,7 +191,7 @@ class TronSender:
             return SendAnswer(Sent.TAKEN)
         if code == "DUP_TRANSACTION_ERROR":
             return SendAnswer(Sent.KNOWN, words)
-        return SendAnswer(Sent.UNCLEAR if code in UNCLEAR_CODES else Sent.REFUSED, f"{code} {words}"[:200])
+        return SendAnswer(Sent.UNCLEAR if code in UNCLEAR_CODES or not code else Sent.REFUSED, f"{code} {words}"[:200])
 
 
 @dataclass(frozen=True, slots=True)
