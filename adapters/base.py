@@ -286,8 +286,8 @@ class RailAccount:
     rail: str
     account: str
     mode: Mode
-    options: Mapping[str, Any]
-    """The rail's own settings, checked by the adapter (raises RailMisconfigured with the field's name)."""
+    options: Mapping[str, Any] = field(repr=False)
+    """The rail's own settings, checked by the adapter (raises RailMisconfigured with the field's name). Not printed."""
     base_url: str | None = None
     """None = the vendor's own; a simulator's address otherwise."""
 
@@ -646,7 +646,7 @@ class AdapterFactory(Protocol):
 class SimulatorSettings:
     """What a simulator must share with the adapter's account: keys, secrets and where to send webhooks."""
 
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)
     """The same mapping as RailAccount.options."""
     base_url: str
     """Where this simulator is mounted, without a trailing slash: pages link to it."""

@@ -59,6 +59,7 @@ from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
 from orchestrator.reconciliation.desk import Reconciliation
+from orchestrator.routing.accounts import catalogue_of
 from orchestrator.routing.catalogue import Catalogue, supports_of
 from orchestrator.routing.control import RuleControl, Watched
 from orchestrator.routing.costs import FeeLine, FeeTables
@@ -142,9 +143,7 @@ def load_rails(settings: Settings, document: Document, http: aiohttp.ClientSessi
         problems.append(document.problem(error.trail, str(error)))
     if problems:
         raise ConfigInvalid(problems)
-    off = frozenset((rail, account) for rail, account, block in _accounts(settings) if not block.enabled)
-    catalogue = Catalogue.of((adapter for place, adapter in rails.items() if place not in off), off)
-    return LoadedRails(settings, document, rails, catalogue, sending)
+    return LoadedRails(settings, document, rails, catalogue_of(settings, document, rails), sending)
 
 
 def _key_problems(document: Document) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
@@ -89,8 +89,9 @@ class Document:
     """A file as plain Python, and where each part of it stands."""
 
     file: str
-    data: Any
-    lines: tuple[str, ...]
+    data: Any = field(repr=False)
+    """With what the environment and the secrets file put in: not printed."""
+    lines: tuple[str, ...] = field(repr=False)
     values: Mapping[Trail, tuple[int, int]]
     keys: Mapping[Trail, tuple[int, int]]
 
@@ -379,8 +380,8 @@ def _field_names(model: type[BaseModel], location: Sequence[Step]) -> list[str]:
 
 
 def _named(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
-    for name, field in model.model_fields.items():
-        yield field.alias or name, field.annotation
+    for name, part in model.model_fields.items():
+        yield part.alias or name, part.annotation
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, f
 
 from adapters.base import Mode
 from orchestrator.config_source import ConfigInvalid, Document, Problem, check, load_document
+from orchestrator.private_files import FileNotSafe, read_secrets_file
 from rates.errors import BadRateConfig
 from rates.market import Market
 from rates.money import WALLET_USD, Money, MoneyError
@@ -48,6 +49,8 @@ class Service(_Part):
     )
     secret: SecretStr = SecretStr("")
     """Signs quotes, client secrets and cookies. Empty: made once and kept beside a sandbox's database."""
+    secrets_file: str = ""
+    """``NAME=value`` lines for ``${NAME}`` here, in a file that only its owner may read; beside the environment."""
     state_dir: str = "var"
     internal_url: str = Field(default="", pattern=r"^(https?://[^/]+)?$")
     """Where the other processes on the same PostgreSQL reach this one, without a path. Given: this process owns groups of
@@ -92,6 +95,17 @@ class Fees(_Part):
     network_fixed_usd: Usd = Money(0, WALLET_USD)
 
 
+class Serves(_Part):
+    """For whom an account is. What was begun there is carried on, whoever it is for now."""
+
+    countries: Annotated[frozenset[Country], Field(min_length=1)] | None = None
+    """Of the buyer."""
+    regions: Annotated[frozenset[str], Field(min_length=1)] | None = None
+    """Names of ``routing.regions``; with ``countries``: both together."""
+    merchants: Annotated[frozenset[str], Field(min_length=1)] | None = None
+    """Ids. Others are never offered it."""
+
+
 class RailAccountBlock(_Part):
     mode: Mode
     enabled: bool = True
@@ -100,7 +114,9 @@ class RailAccountBlock(_Part):
     """Served by this process's own simulator: sandbox only."""
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     funds_flow: str = Field(default="platform", pattern="^(platform|direct)$")
-    options: Mapping[str, Any] = {}
+    serves: Serves = Serves()
+    options: Mapping[str, Any] = Field(default={}, repr=False)
+    """Keys and secrets stand here: not printed."""
     fees: Mapping[str, Fees] = {}
     """By method."""
 
@@ -263,8 +279,32 @@ class Settings(_Part):
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> tuple[Settings, Document]:
     """Read and check a configuration. Raises ConfigInvalid with every problem's line and column."""
-    document = with_environment(load_document(path), os.environ if environment is None else environment)
+    document, around = load_document(path), os.environ if environment is None else environment
+    document = with_environment(document, with_secrets(document, around))
     return checked(document), document
+
+
+def with_secrets(document: Document, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment and what stands in the secrets file that a configuration names.
+
+    Only for files of the machine's own: a text that somebody sent must not name files here. Raises ConfigInvalid where the
+    file is not safe, or says what the environment says too.
+    """
+    trail = ("service", "secrets_file")
+    named = document.at(trail)
+    if not isinstance(named, str):
+        return environment
+    named = _VARIABLE.sub(lambda found: environment.get(found[1], found[2] or ""), named)
+    if not named:
+        return environment
+    try:
+        secrets = read_secrets_file(Path(named))
+    except FileNotSafe as error:
+        raise ConfigInvalid([document.problem(trail, str(error))]) from None
+    if twice := sorted(secrets.keys() & environment.keys()):
+        said = f"{', '.join(twice)}: in {named} and in the environment"
+        raise ConfigInvalid([document.problem(trail, said, "say it in one place")])
+    return {**environment, **secrets}
 
 
 def checked(document: Document) -> Settings:

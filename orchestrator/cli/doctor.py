@@ -81,6 +81,8 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
         yield Finding("service.secret", "ok", "set")
     else:
         yield Finding("service.secret", "note", f"made by the sandbox and kept in {settings.service.state_dir}")
+    if settings.service.secrets_file:  # it was read: otherwise the configuration is what is to be mended
+        yield Finding("secrets file", "ok", f"{settings.service.secrets_file} is its owner's alone")
 
 
 def _service(note: Any) -> Finding:

@@ -176,6 +176,7 @@ def explain(
     amount: Annotated[str | None, typer.Option(help="USD that shall reach the wallet.")] = None,
     currency: Annotated[str | None, typer.Option(help="A charge currency that the buyer asked for.")] = None,
     customer: Annotated[str, typer.Option(help="The customer's reference: sticky splits hang on it.")] = "",
+    merchant: Annotated[str, typer.Option(help="The merchant's id: some rail accounts are for some only.")] = "",
     merchant_category: Annotated[str, typer.Option(help="The merchant's category code, four digits.")] = "",
     decision: Annotated[str | None, typer.Option(help="Explain this stored decision (dec_...) instead.")] = None,
     file: Annotated[
@@ -193,7 +194,8 @@ def explain(
     elif country is None or amount is None:
         raise Failure("give --country and --amount, or --decision", 2)
     else:
-        stored, ruleset = run(_decide(file, config, country.upper(), amount, currency, customer, merchant_category))
+        seller = (merchant, merchant_category)
+        stored, ruleset = run(_decide(file, config, country.upper(), amount, currency, customer, seller))
     if json_:
         print_json(explained(stored, ruleset))
     else:
@@ -236,7 +238,13 @@ async def load_rails(path: Path) -> LoadedRails:
 
 
 async def _decide(
-    file: Path | None, config: Path, country: str, amount: str, currency: str | None, customer: str, category: str
+    file: Path | None,
+    config: Path,
+    country: str,
+    amount: str,
+    currency: str | None,
+    customer: str,
+    seller: tuple[str, str],
 ) -> tuple[str, Ruleset]:
     from adapters.base import Mode
     from orchestrator.clock import SystemClock
@@ -252,6 +260,7 @@ async def _decide(
         money = Money.parse(amount, WALLET_USD)
     except MoneyError as error:
         raise Failure(f"--amount: {error}", 2) from None
+    merchant, category = seller
     if category and re.fullmatch("[0-9]{4}", category) is None:
         raise Failure(f"--merchant-category: {category!r} is not four digits", 2)
     _, ruleset, loaded = await _assembled(file, config)
@@ -263,7 +272,7 @@ async def _decide(
     mode = Mode.TEST if Mode.TEST in modes else Mode.LIVE
     facts = RoutingFacts(
         country=country, amount=money, at=now, mode=mode, currency=currency, customer=customer,
-        merchant_category=category,
+        merchant=merchant, merchant_category=category,
     )  # fmt: skip
     decision = engine.decide(
         facts,

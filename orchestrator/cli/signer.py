@@ -38,8 +38,8 @@ def serve(context: typer.Context, *, policy: PolicyOption = DEFAULT_POLICY) -> N
     if context.invoked_subcommand is not None:
         return
     from orchestrator.config_source import ConfigInvalid
+    from orchestrator.private_files import FileNotSafe
     from orchestrator.signer import server
-    from orchestrator.signer.files import FileNotSafe
     from orchestrator.signer.keys import BadKey
 
     try:
@@ -73,8 +73,8 @@ def approve(
     json_: JsonOption = False,
 ) -> None:
     """Show what bytes would do and print your signature under them. Give that to `crossrail sweeps approve`."""
+    from orchestrator.private_files import FileNotSafe, read_private
     from orchestrator.signer.approval import sign_approval
-    from orchestrator.signer.files import FileNotSafe, read_private
 
     reading = _reading(_policy(policy), chain, sender, unsigned)
     try:
@@ -85,7 +85,7 @@ def approve(
 
 
 def _policy(path: Path) -> Policy:
-    from orchestrator.signer.files import FileNotSafe
+    from orchestrator.private_files import FileNotSafe
     from orchestrator.signer.policy import Policy
 
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from adapters.base import Capability, Mode, RailAdapter
 from orchestrator.routing.facts import token_word
@@ -25,6 +26,9 @@ class RailOption:
     account: str
     mode: Mode
     capability: Capability
+    """Its countries are those of the method that the account is for."""
+    merchants: frozenset[str] | None = None
+    """None = the account is for all."""
 
     @property
     def method(self) -> str:
@@ -33,6 +37,24 @@ class RailOption:
     @property
     def key(self) -> OptionKey:
         return (self.rail, self.account, self.capability.method)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """For whom a rail account is, by its configuration; None = for all."""
+
+    countries: frozenset[str] | None = None
+    merchants: frozenset[str] | None = None
+
+    def of(self, capability: Capability) -> Capability:
+        """Return what the account offers of a method."""
+        if self.countries is None:
+            return capability
+        both = self.countries if capability.countries is None else self.countries & capability.countries
+        return replace(capability, countries=both)
+
+
+_UNLIMITED: Final = AccountLimits()
 
 
 @dataclass(frozen=True)
@@ -44,16 +66,22 @@ class Catalogue:
     """Rail accounts of the configuration that are not offered: (rail, account)."""
 
     @classmethod
-    def of(cls, adapters: Iterable[RailAdapter], switched_off: frozenset[tuple[str, str]] = frozenset()) -> Catalogue:
+    def of(
+        cls,
+        adapters: Iterable[RailAdapter],
+        switched_off: frozenset[tuple[str, str]] = frozenset(),
+        limits: Mapping[tuple[str, str], AccountLimits] = MappingProxyType({}),
+    ) -> Catalogue:
         """Return what these adapters offer, in their order."""
-        return cls(
-            tuple(
-                RailOption(adapter.account.rail, adapter.account.account, adapter.account.mode, capability)
-                for adapter in adapters
+        options: list[RailOption] = []
+        for adapter in adapters:
+            account = adapter.account
+            limit = limits.get((account.rail, account.account), _UNLIMITED)
+            options += [
+                RailOption(account.rail, account.account, account.mode, limit.of(capability), limit.merchants)
                 for capability in adapter.capabilities
-            ),
-            switched_off,
-        )
+            ]
+        return cls(tuple(options), switched_off)
 
     def portable(self) -> Catalogue:
         """Return the same catalogue in a form that another process can be handed."""
@@ -77,6 +105,15 @@ class Catalogue:
     def memo(self) -> dict[Any, Any]:
         """What the engine worked out from this catalogue alone; never part of what it is."""
         return {}
+
+    @cached_property
+    def _for_some(self) -> tuple[tuple[int, frozenset[str]], ...]:
+        """Options that are for some merchants only."""
+        return tuple((at, one.merchants) for at, one in enumerate(self.options) if one.merchants is not None)
+
+    def not_for(self, merchant: str) -> tuple[int, ...]:
+        """Return the indexes of the options that this merchant is not offered."""
+        return tuple(at for at, merchants in self._for_some if merchant not in merchants)
 
     def expand(self, word: str) -> tuple[str, ...]:
         """Return the methods that a word stands for: itself, or every method of a token; () = none is known."""

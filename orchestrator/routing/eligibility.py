@@ -25,7 +25,7 @@ Health = Mapping[OptionKey, HealthState] | Callable[[OptionKey], HealthState | N
 PROBE_PERCENT: Final = 10
 """Share of the customers who try a rail that is coming back."""
 TABLES_MAX: Final = 10_000
-"""Static tables kept per catalogue; one per country, day, mode, wished currency and method filter."""
+"""Static tables kept per catalogue; one per country, day, mode, wished currency, method filter and the accounts that a merchant may not use."""
 
 
 class Reason(IntEnum):
@@ -46,6 +46,8 @@ class Reason(IntEnum):
     MAINTENANCE = 10
     RAIL_PROBED = 11
     """It is coming back: a small share of the customers tries it first, and this one does not belong to it."""
+    MERCHANT_NOT_SERVED = 12
+    """Its account is for other merchants."""
 
 
 OptionOutcome = tuple[int, str]
@@ -85,16 +87,17 @@ class Eligible:
 
 def table_for(facts: RoutingFacts, catalogue: Catalogue, supports: Supports) -> Table:
     """Return the static part, worked out once."""
-    key = (facts.country, facts.mode, facts.methods, facts.currency, facts.at.date(), supports)
+    closed = catalogue.not_for(facts.merchant)
+    key = (facts.country, facts.mode, facts.methods, facts.currency, facts.at.date(), closed, supports)
     found: Table | None = catalogue.memo.get(key)
     if found is None:
         if len(catalogue.memo) >= TABLES_MAX:
             catalogue.memo.clear()
-        found = catalogue.memo[key] = _build(facts, catalogue, supports)
+        found = catalogue.memo[key] = _build(facts, catalogue, closed, supports)
     return found
 
 
-def _build(facts: RoutingFacts, catalogue: Catalogue, supports: Supports) -> Table:
+def _build(facts: RoutingFacts, catalogue: Catalogue, closed: tuple[int, ...], supports: Supports) -> Table:
     asked = None if facts.methods is None else _spelled_out(facts.methods, catalogue)
     outcomes: list[OptionOutcome] = []
     rows: list[Row] = []
@@ -102,6 +105,8 @@ def _build(facts: RoutingFacts, catalogue: Catalogue, supports: Supports) -> Tab
         capability = option.capability
         if option.mode is not facts.mode:
             outcomes.append((Reason.OTHER_MODE, option.mode.value))
+        elif index in closed:
+            outcomes.append((Reason.MERCHANT_NOT_SERVED, ""))
         elif asked is not None and option.method not in asked:
             outcomes.append((Reason.METHOD_NOT_ASKED_FOR, option.method))
         elif capability.countries is not None and facts.country not in capability.countries:

@@ -25,6 +25,7 @@ _REASON_TEXT: Final[Mapping[Reason, str]] = {
     Reason.ABOVE_MAXIMUM: "above its maximum of {detail}",
     Reason.RAIL_DOWN: "is down",
     Reason.MAINTENANCE: "is closed for maintenance that its operator announced",
+    Reason.MERCHANT_NOT_SERVED: "its account is for other merchants",
     Reason.RAIL_PROBED: "is coming back: a small share of customers tries it first",
 }
 _SOURCE_TEXT: Final[Mapping[Source, str]] = {

@@ -37,19 +37,23 @@ class Source:
     environment: Mapping[str, str]
     whole: bool = False
     """It must be a configuration that a service could start with: every block of it is checked."""
+    ours: bool = False
+    """It is a file of this machine, not a text that was sent: its secrets file is read."""
 
     @classmethod
     def of_file(cls, path: Path, environment: Mapping[str, str], *, whole: bool = False) -> Source:
         """Read a file's text. Raises ConfigInvalid where it cannot be read."""
         try:
-            return cls(path.name, path.read_text("utf-8-sig"), environment, whole)
+            return cls(path.name, path.read_text("utf-8-sig"), environment, whole, ours=True)
         except (OSError, UnicodeDecodeError) as error:
             told = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ConfigInvalid([Problem(path.name, 1, 1, "", f"the file cannot be read: {told}")]) from None
 
     def document(self) -> tuple[Document, Trail]:
         """Return the file with its variables filled in, and where its rules stand. Raises ConfigInvalid."""
-        document = settings_file.with_environment(load_document(self.text, self.file), self.environment)
+        document = load_document(self.text, self.file)
+        around = settings_file.with_secrets(document, self.environment) if self.ours else self.environment
+        document = settings_file.with_environment(document, around)
         if self.whole:
             settings_file.checked(document)
         data = document.data

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapters.kit.chain.signatures import address_of
 from orchestrator.config_source import check, load_document
-from orchestrator.signer.files import read_private
+from orchestrator.private_files import read_private
 
 XPRV: Final = bytes.fromhex("0488ade4")
 TPRV: Final = bytes.fromhex("04358394")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from adapters.kit.chain.addresses import read_evm, read_tron
 from orchestrator.config_source import check, load_document
-from orchestrator.signer.files import read_trusted
+from orchestrator.private_files import read_trusted
 from orchestrator.signer.keys import Family
 
 
