@@ -43,7 +43,7 @@ class Asked:
 
     wallet: str | None
     merchant: str | None
-    mode: str
+    mode: str | None
     start: datetime | None
     end: datetime | None
     period: str | None
@@ -53,6 +53,8 @@ class Asked:
             raise Failure("a period, or --from and --to: not both", 2)
         if (self.wallet is None) == (self.merchant is None):
             raise Failure("name a wallet, or --merchant and --mode: one of both", 2)
+        if self.wallet is not None and self.mode is not None:
+            raise Failure("--mode goes with --merchant: a wallet is of one mode", 2)
 
     def span(self) -> Span:
         """Return the days; without any, the current month up to today. Raises Invalid."""
@@ -72,7 +74,7 @@ def ledger_statement(
     *,
     wallet: Annotated[str | None, typer.Argument(help="The wallet's id.")] = None,
     merchant: Annotated[str | None, typer.Option(help="A merchant's id, instead: earnings, reserve, payouts.")] = None,
-    mode: Annotated[Mode, typer.Option(help="Of the merchant's books.")] = Mode.LIVE,
+    mode: Annotated[Mode | None, typer.Option(help="Of the merchant's books: live unless said otherwise.")] = None,
     start: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day inside.")] = None,
     end: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="First day outside.")] = None,
     period: Annotated[str | None, typer.Option(help="A month such as 2026-11, instead of both.")] = None,
@@ -82,7 +84,7 @@ def ledger_statement(
     json_: JsonOption = False,
 ) -> None:
     """Print a wallet's or a merchant's statement; exit 1 where opening and lines do not make the closing balance."""
-    asked = Asked(wallet, merchant, mode.value, start, end, period)
+    asked = Asked(wallet, merchant, None if mode is None else mode.value, start, end, period)
     if form is Form.PDF and (wallet is not None or out is None):
         raise Failure("a PDF is made of a merchant's statement, and wants --out FILE", 2)
     try:
@@ -105,7 +107,7 @@ async def _read(config: Path, asked: Asked) -> Statement | MerchantStatement:
     reads = Reads(settings.service.database)
     try:
         if asked.merchant is not None:
-            return await merchant_statement(reads, asked.merchant, asked.mode, asked.span())
+            return await merchant_statement(reads, asked.merchant, asked.mode or Mode.LIVE.value, asked.span())
         table = table_of(Wallet)
         row = await reads.one(select(table.c.merchant_id, table.c.mode, table.c.id).where(table.c.id == asked.wallet))
         if row is None:

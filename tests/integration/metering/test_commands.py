@@ -69,6 +69,9 @@ def test_prices_usage_statement_and_rerating_from_the_command_line(tmp_path: Pat
     assert (shown["opening"], shown["closing"]) == ("0.00", "0.9904")
     assert "0.9904" in crossrail(tmp_path, "ledger", "statement", wallet, "--format", "csv").stdout
     assert crossrail(tmp_path, "ledger", "statement", "wal_nobody").returncode == 1
+    both = crossrail(tmp_path, "ledger", "statement", wallet, "--mode", "test")
+    assert both.returncode == 2
+    assert "--mode goes with --merchant" in both.stderr
 
     span = ["--merchant", merchant, "--from", "2026-01-01", "--to", "2099-01-01", "--version", "1"]
     assert answer(tmp_path, "prices", "rerate", *span)["lines"][0]["difference"] == "0"
