@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from orchestrator.database import tables
 from orchestrator.database.reads import Snapshot
@@ -81,11 +81,22 @@ async def _lots(
                 differences[*wallet, f"held_{kind}"] -= held
             if frozen:
                 differences[*wallet, "frozen"] -= frozen
+    await _refunding(reads, differences)
     for (merchant, mode, wallet_id, part), difference in differences.items():
         if difference:
             report.find(f"{merchant} {mode} {wallet_id}: lots of {part} differ from the balance by {difference}")
     for (merchant, lot_id), units in allocated.items():
         report.find(f"{merchant}: open holds have {units} of {lot_id}, which is not there")
+
+
+async def _refunding(reads: Snapshot, differences: dict[WalletPart, int]) -> None:
+    """Count what open refunds took from the merchant, because the customer had used it: no lot holds that."""
+    refund = table_of(tables.Refund)
+    async for rows in reads.stream(select(refund).where(text(tables.OPEN_REFUND))):
+        for row in rows:
+            sources = orjson.loads(row["sources"])
+            wallet = (row["merchant_id"], row["mode"], row["wallet_id"])
+            differences[*wallet, "frozen"] -= sources["available"] + sources["receivable"]
 
 
 def _one_lot(report: Report, lot: Mapping[str, Any], allocated: int) -> None:

@@ -32,10 +32,6 @@ from orchestrator.payments.story import Story, money_body
 from rates.money import Asset, Money
 
 
-def _oldest(lot: Row) -> tuple[int, str]:
-    return lot["created_us"], lot["id"]
-
-
 @dataclass(slots=True)
 class DisputeBook:
     view: View
@@ -279,7 +275,9 @@ class DisputeBook:
         frozen: list[tuple[str, int]] = orjson.loads(self.row["frozen"])
         side = side_of(self.view, self.at.merchant_id, self.at.mode)
         free = {
-            lot["id"]: max(0, free_of(lot)) for lot in sorted(self.lots.values(), key=_oldest) if lot["kind"] == "paid"
+            lot["id"]: max(0, free_of(lot))
+            for lot in sorted(self.lots.values(), key=self._turn)
+            if lot["kind"] == "paid"
         }
         taken = who_bears(value, fees, frozen, free, {"reserve": side.reserve, "available": side.available})
         for lot_id, units in frozen:
@@ -299,6 +297,10 @@ class DisputeBook:
         self._allocate(taken.rows())
         self.row["clawed_units"] += borne.total
         self.story.tell(Fact.CLAWED_BACK, dispute=self.at.dispute_id, units=borne.total, merchant=borne.merchant)
+
+    def _turn(self, lot: Row) -> tuple[bool, int, str]:
+        """The payment's own credit first (nothing was frozen where the loss was the first word), then oldest first."""
+        return lot["payment_id"] != self.at.payment_id, lot["created_us"], lot["id"]
 
     def _tell_debt(self, merchant: int) -> None:
         wallet = self.view.one("wallet", self.at.merchant_id, self.at.wallet_id)

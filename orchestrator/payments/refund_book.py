@@ -25,6 +25,8 @@ from orchestrator.payments.story import Story, money_body, usd_body
 from rates.money import Asset, Money
 
 OF_PAYMENT: Final = ("merchant_id", "payment_id")
+UNDECIDED: Final = frozenset({"needs_answer", "under_review"})
+"""States of a dispute; a payment has more than one where its bank disputes parts of it one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,9 @@ class Book:
 
     def _may_refund(self, wanted: RefundWanted) -> None:
         status = self.story.status
-        if status is Status.DISPUTED or self.money["withdrawn_units"]:
+        others = self.view.many("dispute", OF_PAYMENT, (self.at.merchant_id, self.at.payment_id))
+        contested = any(row["state"] in UNDECIDED and not row["inquiry"] for row in others)
+        if contested or status is Status.DISPUTED or self.money["withdrawn_units"]:
             raise Conflict("payment_is_disputed", "while the payer's bank decides, nothing is refunded")
         if not allows(status, Command.REFUND):
             raise Conflict("payment_not_refundable", f"a payment that is {status} has nothing to refund")
