@@ -221,6 +221,7 @@ SPOILT = {
     "a value of 64 bytes": both(log(data="0x" + "01" * 64)),
     "a value with blanks": both(log(data="0x" + " " * 62 + "01")),
     "a value above 64 bits": both(log(data="0x" + "ff" * 32)),
+    "a contract of 21 bytes, as TRON's HTTP API names accounts": both(log(address="0x41" + "0c" * 20)),
     "a recipient of 32 bytes": both(log(topics=[TRANSFER, word(OURS), "0x" + "77" * 32])),
     "a Transfer with two topics": both(log(topics=[TRANSFER, word(OURS)])),
     "a Transfer with four topics": both(log(topics=[TRANSFER, word(OURS), word(OURS), word(OURS)])),

@@ -182,3 +182,17 @@ async def test_funds_that_were_destroyed_without_a_transfer_are_found_by_their_b
     assert (lost.found, lost.known) == (0, attempt["units"])
     reasons = sorted(row["reason"] for row in await scene.all(tables.Review))
     assert reasons == ["address_balance_differs", "token_address_blacklisted", "token_funds_destroyed"]
+
+
+async def test_an_address_of_ours_that_was_blacklisted_still_receives_and_somebody_is_told(
+    scene_and_node: tuple[ChainScene, RealChain],
+) -> None:
+    scene, real = scene_and_node
+    address, attempt = await scene.awaiting()
+    await real.send(real.token, call_data("addBlackList(address)", "0x" + address.hex()))
+    await real.transfer(address, attempt["units"])
+    await mine(real, FINAL_AFTER + 2)
+    await scene.look()
+    assert await scene.deposit_states() == [(attempt["units"], "credited")]
+    assert [row["reason"] for row in await scene.all(tables.Review)] == ["token_address_blacklisted"]
+    await scene.assert_sound()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.database import tables
+from tests.adapters.chains.test_chain_real_node import call_data
 from tests.integration.tron.scene import EXPIRED_S, TREASURY, TRX, TronScene, tron_world
 from tests.support.tron_node import tron_node
 
@@ -265,3 +266,16 @@ async def test_one_node_that_lags_does_not_make_another_nodes_clock_speak_for_it
         scene.node.heal()
         await scene.rounds(2)
         await swept_once(scene, units)
+
+
+@pytest.mark.parametrize("act", ["setPaused(bool)", "addBlackList(address)"])
+async def test_a_token_that_would_revert_is_not_swept_though_the_node_says_result_true(
+    sqlite_url: str, tmp_path: Path, anvil_url: str, act: str
+) -> None:
+    async with tron_world(sqlite_url, tmp_path, anvil_url) as scene:
+        _, address, units = await scene.paid()
+        argument = True if act.startswith("setPaused") else "0x" + address.hex()
+        await scene.real.send(scene.real.token, call_data(act, argument))
+        assert await scene.services.sweeps.build() == []
+        assert await scene.all(tables.ChainTransaction) == []
+        assert await scene.tokens(address) == units
