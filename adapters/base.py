@@ -101,6 +101,8 @@ class Decline:
     """False where the code is missing in the adapter's table (hard, and counted)."""
     authenticate: bool = False
     """The bank wants to see the buyer: with that done, the same card may be taken."""
+    step_up: bool = False
+    """The bank asked for that and was not given it yet, and this rail can ask the buyer: one try with ``PaymentOrder.step_up``."""
 
     @property
     def outcome(self) -> OutcomeClass:
@@ -144,6 +146,8 @@ class PaymentOrder:
     """``SavedMethod.reference``: charge this and show no page. For ``ChargesSaved.charge_saved`` only."""
     capture_later: bool = False
     """Only reserve the money; ``CapturesLater.capture_payment`` takes it. For rails with that ability."""
+    step_up: bool = False
+    """Have the bank see the buyer (3-D Secure), whatever the rail thinks of the risk. For rails whose declines say it."""
     statement_suffix: str = ""
     """What the buyer's statement shows after our own name, where the rail takes it."""
     merchant_category: str = ""

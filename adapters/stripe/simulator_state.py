@@ -9,7 +9,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from adapters.kit.simulator import Switches, WebhookSender
@@ -76,6 +76,8 @@ class State:
     intent_data: dict[str, Params] = field(default_factory=dict)
     methods: dict[str, Object] = field(default_factory=dict)
     """The payment method that waits for 3-D Secure, by session."""
+    asks_3ds: set[str] = field(default_factory=set)
+    """Sessions whose merchant wants 3-D Secure: https://docs.stripe.com/payments/3d-secure/authentication-flow."""
     customers: dict[str, Object] = field(default_factory=dict)
     used: dict[str, Object] = field(default_factory=dict)
     """Payment methods that paid, by id; ``customer`` says to whom one is attached."""
@@ -102,6 +104,9 @@ class State:
         session = new_session(params, self.base_url, self.now())
         self.sessions[session["id"]] = session
         self.intent_data[session["id"]] = params.get("payment_intent_data", {})
+        asked = params.get("payment_method_options", {}).get("card", {}).get("request_three_d_secure", "automatic")
+        if asked in {"any", "challenge"}:
+            self.asks_3ds.add(session["id"])
         return session
 
     def session(self, session_id: str) -> Object:
@@ -141,7 +146,9 @@ class State:
         card = CARDS.get("".join(number.split()))
         if card is None:
             return Outcome("declined", "Use one of the listed test cards: no real card works here.", "incorrect_number")
-        if self.switches.decline:
+        if self.switches.decline == "authentication_required" and session_id in self.asks_3ds:
+            card = replace(card, asks_3ds=True)  # what the bank asked for is given to it
+        elif self.switches.decline:
             card = TestCard(card.number, self.switches.decline, "card_declined", self.switches.decline)
         intent = self._intent_of(session)
         method = new_payment_method(card.number, self.now())

@@ -61,6 +61,10 @@ _HARD: Final[Mapping[str, str]] = {
     TWICE: "duplicate_transaction",
 }
 
+STEP_UP: Final = frozenset({"authentication_required"})
+"""Stripe's page asks the buyer by itself "in most cases" (https://docs.stripe.com/declines/codes); where it did not, we do, once.
+A code that says the buyer was asked and failed is not here: nobody is asked the same thing twice."""
+
 DECLINES: Final[Mapping[str, Decline]] = MappingProxyType(
     {
         code: Decline(severity, code, message)
@@ -68,7 +72,10 @@ DECLINES: Final[Mapping[str, Decline]] = MappingProxyType(
         for message, codes in table.items()
         for code in codes.split()
     }
-    | {code: Decline(Severity.SOFT, code, CONFIRM, authenticate=True) for code in _AUTHENTICATE.split()}
+    | {
+        code: Decline(Severity.SOFT, code, CONFIRM, authenticate=True, step_up=code in STEP_UP)
+        for code in _AUTHENTICATE.split()
+    }
 )
 
 DELAYED_PAYMENT_FAILED: Final = Decline(Severity.SOFT, "async_payment_failed", PLAIN)
@@ -91,5 +98,5 @@ def decline_for(decline_code: str | None, code: str | None, advice_code: str | N
     if listed is None:
         return Decline(Severity.HARD, word, PLAIN, listed=False)
     if advice_code == NO_RETRY and listed.severity is Severity.SOFT:
-        return replace(listed, severity=Severity.HARD, authenticate=False)
+        return replace(listed, severity=Severity.HARD, authenticate=False, step_up=False)
     return listed

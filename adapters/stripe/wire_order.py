@@ -73,6 +73,9 @@ def session_params(order: PaymentOrder) -> SessionCreateParams:
         params["customer_email"] = order.email
     if word == "wechat_pay":
         params["payment_method_options"] = {"wechat_pay": {"client": "web"}}  # required by the document
+    if order.step_up and order.method == CARD:
+        # https://docs.stripe.com/payments/3d-secure/authentication-flow#manual-three-ds
+        params["payment_method_options"] = {"card": {"request_three_d_secure": "any"}}
     if order.capture_later:
         params["payment_intent_data"]["capture_method"] = "manual"
     if suffix := statement_suffix(order):

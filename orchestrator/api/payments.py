@@ -19,6 +19,7 @@ from orchestrator.payments.offers import offers_of
 from orchestrator.payments.payment import Status
 from orchestrator.payments.story import money_body, payment_object
 from orchestrator.payments.wallets import find_wallet, wallet_object
+from orchestrator.payments.wire_json import steps_up
 from orchestrator.services import Services
 from rates.money import Asset, Money
 
@@ -52,6 +53,7 @@ class AttemptShown(Shown):
     rail_reference: str | None
     next_action: dict[str, Any] | None
     decline: dict[str, Any] | None
+    step_up: bool = Field(description="The bank was asked to see the buyer (3-D Secure), after it had declined.")
     created_at: str
     updated_at: str
 
@@ -147,6 +149,7 @@ def _attempt(row: Row) -> dict[str, Any]:
         "rail_reference": row["rail_reference"],
         "next_action": orjson.loads(row["next_action"]) if row["next_action"] else None,
         "decline": orjson.loads(row["decline"]) if row["decline"] else None,
+        "step_up": steps_up(row["order_json"]),
         "created_at": rfc3339(row["created_us"]),
         "updated_at": rfc3339(row["updated_us"]),
     }

@@ -99,8 +99,10 @@ class Beginning:
         if blocking:
             return {"close": blocking}
         self._count(view, changes, fresh=not attempts)
-        attempt = self._attempt(view, changes)
-        story.tell(Fact.SENT, attempt_id=attempt["id"], method=self.offer.method, rail=self.offer.rail)
+        step_up = any(_wants_step_up(one) for one in attempts if one["offer_id"] == self.offer.id)
+        attempt = self._attempt(view, changes, step_up=step_up)
+        said = {"step_up": True} if step_up else {}
+        story.tell(Fact.SENT, attempt_id=attempt["id"], method=self.offer.method, rail=self.offer.rail, **said)
         story.write()
         changes.update(
             "checkout_session", (self.merchant_id, session["id"]), payment_id=self.payment_id, suggested_offer=None
@@ -147,7 +149,7 @@ class Beginning:
                 raise Conflict("quote_used", "this quote was used for another payment: create a new session")
             changes.update("quote", (self.merchant_id, self.offer.quote_id), used_by=self.payment_id)
 
-    def _attempt(self, view: View, changes: Changes) -> Row:
+    def _attempt(self, view: View, changes: Changes, *, step_up: bool) -> Row:
         attempt_id = new_id("att")
         address: str | None = None
         if self.chain is not None:
@@ -170,6 +172,7 @@ class Beginning:
             deposit_address=address,
             save_method=self.save_method,
             saved=None if self.standing is None else self.standing.saved,
+            step_up=step_up,
             statement_suffix="" if address else self.seller.statement_descriptor,
             merchant_category="" if address else self.seller.merchant_category,
         )
@@ -213,6 +216,11 @@ class Beginning:
         if self.save_method:
             ask_to_save(changes, row, view.now_us)
         return row
+
+
+def _wants_step_up(attempt: Row) -> bool:
+    """Say whether the bank declined an attempt because it wants to see the buyer first."""
+    return attempt["decline"] is not None and bool(orjson.loads(attempt["decline"]).get("step_up"))
 
 
 def payment_of_session(session_id: str) -> str:

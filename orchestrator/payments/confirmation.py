@@ -7,7 +7,7 @@ machines, write state, journal entry and outbox. No network here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from adapters.base import RailEvent, RailEventKind
 from orchestrator.clock import Clock, to_us
-from orchestrator.database.unit import Applied, Changes, Row, Unit, View, row_lock
+from orchestrator.database.unit import Applied, Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.ids import new_id
 from orchestrator.payments.attempt import AttemptStatus, after_event, closes
@@ -34,8 +34,10 @@ from orchestrator.payments.payment import Fact, Status
 from orchestrator.payments.pricer import Pricer
 from orchestrator.payments.pricing import Price
 from orchestrator.payments.story import Story, money_body
+from orchestrator.payments.wire_json import charges_saved, steps_up
 from rates.money import Asset, Money
 
+OF_PAYMENT: Final = ("merchant_id", "payment_id")
 _log = structlog.get_logger("confirmation")
 _events = Counter("crossrail_rail_events", "What rails said", ["rail", "kind", "result"])
 _unlisted = Counter("crossrail_declines_unlisted", "Decline codes that are in no table", ["rail", "code"])
@@ -82,6 +84,8 @@ class Confirmation:
         if event.kind is RailEventKind.CAPTURED:
             claim = (event.rail, event.account, event.mode.value, "capture", event.money_id or "")
             locks += credit_locks(merchant, found.mode, found.wallet_id, claim)
+        if event.decline is not None and event.decline.step_up:
+            locks.append(Lock("attempt", OF_PAYMENT, (merchant, found.payment_id)))
         now = self.clock.now()
 
         def decide(view: View, changes: Changes) -> dict[str, Any]:
@@ -241,14 +245,22 @@ class _Scene:
         )
 
     def _suggest(self) -> None:
-        """After a decline: name the offer that the rule says comes next."""
+        """After a decline: name the same offer where the bank only wants to see the buyer, else the one of the rule."""
         decline = self.event.decline
         assert decline is not None, "only declines suggest"
         offers = offers_of(self.session)
         tried = next(offer for offer in offers if offer.id == self.attempt["offer_id"])
-        following = next_offer(offers, tried, decline.severity.value)
+        following = tried if self._may_step_up() else next_offer(offers, tried, decline.severity.value)
         key = (self.found.merchant_id, self.session["id"])
         self.changes.update("checkout_session", key, suggested_offer=following.id if following else None)
+
+    def _may_step_up(self) -> bool:
+        """Once per payment: a bank that was shown the buyer and still asks is not asked again."""
+        decline = self.event.decline
+        if decline is None or not decline.step_up or charges_saved(self.attempt["order_json"]):
+            return False
+        attempts = self.view.many("attempt", OF_PAYMENT, (self.found.merchant_id, self.found.payment_id))
+        return not any(steps_up(one["order_json"]) for one in attempts)
 
     def _update_attempt(self, **columns: Any) -> None:
         key = (self.found.merchant_id, self.found.attempt_id)
@@ -268,10 +280,11 @@ def complete_session(changes: Changes, session: Row) -> None:
     changes.emit("checkout.session.completed", session["id"], orjson.dumps(body).decode(), session["merchant_id"])
 
 
-def _decline(event: RailEvent) -> dict[str, str]:
+def _decline(event: RailEvent) -> dict[str, Any]:
     assert event.decline is not None
-    return {
+    said: dict[str, Any] = {
         "severity": event.decline.severity.value,
         "code": event.decline.code,
         "message": event.decline.message,
     }
+    return {**said, "step_up": True} if event.decline.step_up else said

@@ -29,7 +29,7 @@ def order_to_json(order: PaymentOrder) -> str:
     """What most orders do not say: left out, so that a row stays small."""
     if order.saved is not None:
         seldom["saved"] = dict(order.saved)
-    for name in ("save_method", "capture_later", "statement_suffix", "merchant_category"):
+    for name in ("save_method", "capture_later", "step_up", "statement_suffix", "merchant_category"):
         if said := getattr(order, name):
             seldom[name] = said
     return orjson.dumps(
@@ -56,6 +56,11 @@ def order_from_json(text: str) -> PaymentOrder:
     amount = Money(data.pop("units"), Asset.parse(data.pop("asset")))
     expires_at = datetime.fromisoformat(data.pop("expires_at"))
     return PaymentOrder(amount=amount, expires_at=expires_at, **data)
+
+
+def steps_up(order_json: str) -> bool:
+    """Say whether a stored order asked for the bank to see the buyer."""
+    return bool(orjson.loads(order_json).get("step_up"))
 
 
 def charges_saved(order_json: str) -> bool:
@@ -99,12 +104,21 @@ def event_to_json(event: RailEvent) -> dict[str, Any]:
         "occurred_at": event.occurred_at.isoformat(),
         "money_id": event.money_id,
         "amount": None if event.amount is None else [event.amount.units, str(event.amount.asset)],
-        "decline": None
-        if event.decline is None
-        else [event.decline.severity.value, event.decline.code, event.decline.message, event.decline.listed],
+        "decline": None if event.decline is None else _decline_to_json(event.decline),
         "still_open": event.still_open,
         "detail": dict(event.detail),
     }
+
+
+def _decline_to_json(decline: Decline) -> list[Any]:
+    return [
+        decline.severity.value,
+        decline.code,
+        decline.message,
+        decline.listed,
+        decline.authenticate,
+        decline.step_up,
+    ]
 
 
 def reversal_to_json(event: RefundEvent | DisputeEvent) -> dict[str, Any]:
@@ -159,7 +173,7 @@ def event_from_json(data: Mapping[str, Any]) -> RailEvent:
         occurred_at=datetime.fromisoformat(data["occurred_at"]),
         money_id=data["money_id"],
         amount=None if amount is None else Money(amount[0], Asset.parse(amount[1])),
-        decline=None if decline is None else Decline(Severity(decline[0]), decline[1], decline[2], decline[3]),
+        decline=None if decline is None else Decline(Severity(decline[0]), *decline[1:]),
         still_open=data["still_open"],
         detail=data["detail"],
     )

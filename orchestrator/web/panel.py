@@ -147,7 +147,7 @@ def panel_of(sight: Sight, rails: Rails, language: Language) -> Panel:
     chosen = next((offer for offer in offers if attempt and offer.id == attempt["offer_id"]), None)
     decline = orjson.loads(attempt["decline"]) if attempt and attempt["decline"] else None
     suggested = session["suggested_offer"] if phase in CHOOSING else None
-    listed = _listed(phase, offers, chosen, decline)
+    listed = _listed(phase, offers, chosen, decline, suggested)
     locale = language.locale
     on_chain = action is not None and action["type"] == "deposit_address" and phase in {Phase.DEPOSIT, Phase.PARTIAL}
     # What is on its way need not be sent again: only the rest is asked for, or nothing.
@@ -197,9 +197,13 @@ def _stops(decline: Mapping[str, Any] | None, chosen: Offer | None) -> bool:
     return decline is not None and chosen is not None and chosen.on_decline.get(decline["severity"], "stop") == "stop"
 
 
-def _listed(phase: Phase, offers: list[Offer], chosen: Offer | None, decline: Mapping[str, Any] | None) -> list[Offer]:
+def _listed(
+    phase: Phase, offers: list[Offer], chosen: Offer | None, decline: Mapping[str, Any] | None, suggested: str | None
+) -> list[Offer]:
     if phase is Phase.DECLINED and _stops(decline, chosen):
-        return []
+        return [
+            offer for offer in offers if offer.id == suggested
+        ]  # the same once more, where the bank wants to see him
     if phase in CHOOSING:
         return offers
     return [offer for offer in offers if offer != chosen] if phase in CHANGING else []
@@ -211,6 +215,8 @@ def _what_now(
     if decline is None:
         return ""
     following = next((offer for offer in offers if offer.id == suggested), None)
+    if following is not None and following == chosen:
+        return words.text("declined.step_up", method=method_name(following.method, words))
     if following is not None:
         return words.text("declined.suggested", method=method_name(following.method, words))
     return words.text("declined.stop" if _stops(decline, chosen) else "declined.again")

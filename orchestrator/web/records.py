@@ -22,6 +22,7 @@ from orchestrator.database.tables import (
     table_of,
 )
 from orchestrator.database.unit import Row
+from orchestrator.payments.wire_json import steps_up
 from orchestrator.routing.control import RuleControl
 from orchestrator.routing.explain import DecisionUnreadable, explain
 from orchestrator.web.sight import FACTS_READ_MAX, deposits_of
@@ -118,7 +119,14 @@ async def payment_file(reads: Reads, merchant: str, payment_id: str, rules: Rule
         payment=payment,
         session=session[0] if session else None,
         facts=[{**fact, "body": orjson.loads(fact["body"])} for fact in told],
-        attempts=[{**row, "decline": orjson.loads(row["decline"]) if row["decline"] else None} for row in tried],
+        attempts=[
+            {
+                **row,
+                "decline": orjson.loads(row["decline"]) if row["decline"] else None,
+                "step_up": steps_up(row["order_json"]),
+            }
+            for row in tried
+        ],
         deposits=deposits,
         entries=[(head, [line for line in lines if line["sequence"] == head["sequence"]]) for head in heads],
         decision=decision,

@@ -97,7 +97,11 @@ async def use_saved_card(rail: RailUnderTest) -> None:
     await rail.control(decline="authentication_required")
     with pytest.raises(PaymentDeclined):
         await adapter.charge_saved(refused)
+    shown = rail.order(step_up=True)
+    stepped = await adapter.create_payment(shown)
+    assert (await rail_stripe.use_page(rail, stepped, {"card": rail_stripe.PAYS}))["status"] == "requires_action"
     await rail.control(decline="")
+    assert (await rail_stripe.use_page(rail, stepped, {"authenticate": True}))["status"] == "succeeded"
     for order in (paid, refused):
         lost = replace(rail.reference(order, None), saved=True)
         await adapter.fetch_status(lost)
