@@ -62,7 +62,7 @@ def paths(here: World) -> list[tuple[str, str]]:
 
 
 async def test_no_page_of_the_dashboard_opens_without_signing_in(here: World) -> None:
-    assert len(paths(here)) == 18
+    assert len(paths(here)) > 15, "the routes are not found any more"
     for method, path in paths(here):
         async with here.http.request(method, here.public_url + path, allow_redirects=False) as answer:
             assert answer.status == 303, path
