@@ -25,17 +25,23 @@ from orchestrator.bootstrap import opened
 from orchestrator.config_source import check
 from orchestrator.database.tables import Attempt, table_of
 from orchestrator.database.unit import Row
+from orchestrator.events.delivery import DeliveryPolicy
+from orchestrator.events.endpoints import create_endpoint
+from orchestrator.events.targets import TargetPolicy
 from orchestrator.payments import outcome
 from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.services import Services
 from orchestrator.settings import Settings, load
 from orchestrator.workers.chain_watch import ChainWatch
+from orchestrator.workers.delivery import DeliveryWorker
 from rates.money import WALLET_USD, Money
 from tests.integration.payments.chain_scene import METHOD as TOKEN
 from tests.integration.payments.chain_scene import ScriptedChain
 from tests.integration.payments.scene import SetClock
 from tests.simulation.bank import SECRET, Bank
 from tests.simulation.faults import Died, Faults, Fuse, mortal
+from tests.simulation.listeners import HOST, Listener, Wire
+from tests.simulation.rates import RateDesk
 from tests.support.world import CONFIG
 
 MERCHANT, MODE = "mer_1", "test"
@@ -43,6 +49,7 @@ COUNTRIES = ("BR", "DE", "NL")
 CALLS = (
     (Bank, "create_payment"), (Bank, "fetch_status"), (Bank, "cancel_payment"), (Bank, "refund_payment"),
     (Bank, "fetch_refund"), (Bank, "list_disputes"), (Bank, "settlement_page"), (ScriptedChain, "scan_block"),
+    (Wire, "send"),
 )  # fmt: skip
 """Where our process meets the world."""
 
@@ -52,10 +59,7 @@ def configured(database: str, folder: Path) -> tuple[Settings, Any]:
     _, document = load(CONFIG, {"CROSSRAIL_DATABASE": database, "CROSSRAIL_STATE": str(folder)})
     fees = {"rail_bps": 119, "rail_fixed_usd": "0.13"}
     account = {"mode": "test", "simulated": True, "options": {}}
-    fixed = {
-        pair: {"rate": rate, "as_of": "2026-11-20", "reason": "for the simulation"}
-        for pair, rate in (("USD-USDT", "1"), ("USD-BRL", "5.4321"), ("USD-EUR", "0.8765"))
-    }
+    pegged = {"USD-USDT": {"rate": "1", "as_of": "2026-11-20", "reason": "for the simulation"}}
     data = {
         **document.data,
         "service": {**document.data["service"], "secret": "a secret of tests, long enough to sign"},
@@ -65,7 +69,7 @@ def configured(database: str, folder: Path) -> tuple[Settings, Any]:
             "beta": {"accounts": {"main": {**account, "fees": {"card": fees}}}},
             "evm": {"accounts": {"scripted": {**account, "fees": {TOKEN: {"network_fixed_usd": "0.10"}}}}},
         },
-        "rates": {"sources": {"fixed": {"rates": fixed}}, "minimum_sources": {"default": 1}},
+        "rates": {"sources": {"fixed": {"rates": pegged}}},  # checked, and replaced by the simulation's
         "routing": {
             "regions": {},
             "live_countries": list(COUNTRIES),
@@ -139,9 +143,13 @@ class House:
     _services: Services | None = None
     _watch: ChainWatch | None = None
     shown_addresses: set[bytes] = field(default_factory=set)
+    rates: RateDesk = field(init=False)
+    listeners: dict[str, Listener] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.chain = ScriptedChain(clock=self.clock)
+        self.rates = RateDesk(self.clock, self.faults)
+        self.listeners = {name: Listener(name, ordered=name == "in-order") for name in ("any-order", "in-order")}
         usd = Money(30 * 10**9, WALLET_USD)
         tiers = (FinalityTier(usd, 1),)
         most = Money(10**12, WALLET_USD)
@@ -190,7 +198,33 @@ class House:
             "dispute lists": services.disputes.poll, "expiry": services.expiry.run_once,
             "reconciliation": services.reconciliation.run_once, "earnings": services.earnings.run_once,
             "credit expiry": services.credit_expiry.expire_due, "holds": services.holds.expire_due,
+            "rates": self._ask_for_rates, "delivery": self.deliver_events,
         }  # fmt: skip
+
+    async def _ask_for_rates(self) -> int:
+        statuses = await self.services.pricer.market.refresh(self.clock.now())
+        return sum(status.error is None for status in statuses)
+
+    async def deliver_events(self) -> int:
+        """One round of the service's worker, with our wire in the place of its sender; return how many were tried."""
+        services = self.services
+        policy, targets = DeliveryPolicy(jitter_permille=0), TargetPolicy(allow_private=True)
+        worker = DeliveryWorker(services.writer, services.reads, self.clock, policy=policy, targets=targets)
+        await worker._fan_out()
+        jobs = await worker._record_and_claim()
+        wire: Any = Wire(self.clock, self.faults, self.listeners)
+        for job, event in jobs:
+            await worker._deliver(wire, job, event)
+        ended = worker._ended()
+        worker._recorded(ended, await worker._submit(worker._records(ended)))
+        return len(jobs)
+
+    async def _open_endpoints(self) -> None:
+        """The merchant wants to hear of everything, at two places."""
+        for name, listener in self.listeners.items():
+            unit = create_endpoint(merchant_id=MERCHANT, mode=MODE, url=HOST + name, event_types=["*"], from_start=True,
+                                   ordered=listener.ordered)  # fmt: skip
+            listener.secret = (await self.services.writer.submit(unit)).answer["secret"]
 
     async def deliver(self, bank: Bank, body: bytes, *, signature: str = SECRET) -> bool:
         """Hand a webhook to the inbox; say whether it was taken."""
@@ -223,9 +257,10 @@ def _the_dead_are_silent(loop: asyncio.AbstractEventLoop, context: dict[str, Any
 
 
 @asynccontextmanager
-async def house(database: str, folder: Path, seed: int) -> AsyncIterator[House]:
+async def house(database: str, folder: Path, seed: int, *, steady_rates: bool = False) -> AsyncIterator[House]:
     clock, fuse = SetClock(), Fuse()
     built = House(database, folder, clock, Faults(seed), fuse)
+    built.rates.steady = steady_rates
 
     def load_rail(rail: str) -> Any:
         def adapter(account: RailAccount, _http: aiohttp.ClientSession) -> Any:
@@ -239,11 +274,15 @@ async def house(database: str, folder: Path, seed: int) -> AsyncIterator[House]:
     with seeded_ids(clock, seed), no_waiting(), mortal(fuse, CALLS):
         asyncio.get_running_loop().set_exception_handler(_the_dead_are_silent)
         setattr(registry, "load", load_rail)  # noqa: B010  # mypy refuses another type
+        market = Settings.market
+        setattr(Settings, "market", lambda _settings: built.rates.market())  # noqa: B010  # as above
         try:
             await built.begin()
+            await built._open_endpoints()
             yield built
         finally:
             registry.load = real
+            setattr(Settings, "market", market)  # noqa: B010  # as above
             await built.end()
 
 

@@ -98,6 +98,8 @@ class Life:
                     await self._delivered(bank, bank.outgoing.pop(0))
             for worker in self.house.workers().values():
                 await worker()
+            while await self.house.deliver_events():
+                pass
 
     def _bank_ends_things(self) -> None:
         for bank in self.house.banks.values():
@@ -118,7 +120,17 @@ class Life:
         amount = Money(self.random.randint(100, 6000) * 10**7, WALLET_USD)
         session = await self.house.services.checkout.create(NewSession(customer, amount))
         self.sessions.append(session)
+        self._look_at_prices(session)
         return f"{session['id']} wants {amount.decimal()}"
+
+    def _look_at_prices(self, session: Row) -> None:
+        """A price is made of the rate that the sources agree on at that moment, or there is none."""
+        for offer in offers_of(session):
+            currency = offer.price.total.asset.code
+            expected = self.house.rates.expected(currency)
+            if offer.price.rate.mid != expected:
+                made = f"{session['id']}: a price in {currency} at {offer.price.rate.mid}"
+                self.house.rules_broken.append(f"{made}, the sources say {expected}")
 
     async def buyer_chooses(self) -> str | None:
         session = self._pick(self.sessions[-12:])
@@ -309,8 +321,8 @@ class Life:
     async def worker_works(self) -> str | None:
         name = self.random.choices(
             ("inbox", "settlement", "chain", "refunds", "disputes", "dispute lists", "expiry", "reconciliation",
-             "earnings", "credit expiry", "holds"),
-            (9, 8, 9, 5, 2, 1, 3, 1, 1, 1, 1),
+             "earnings", "credit expiry", "holds", "rates", "delivery"),
+            (9, 8, 9, 5, 2, 1, 3, 1, 1, 1, 1, 4, 16),
         )[0]  # fmt: skip
         did = await self.house.workers()[name]()
         return f"{name}: {did}"
@@ -335,8 +347,10 @@ class Life:
 
 
 @asynccontextmanager
-async def life(database: str, folder: Path, seed: int, payments: int) -> AsyncIterator[Life]:
-    async with house(database, folder, seed) as built:
+async def life(
+    database: str, folder: Path, seed: int, payments: int, *, steady_rates: bool = False
+) -> AsyncIterator[Life]:
+    async with house(database, folder, seed, steady_rates=steady_rates) as built:
         yield Life(seed, built, Random(f"life {seed}"), payments)  # noqa: S311  # a seed is a story
 
 

@@ -132,7 +132,7 @@ class Story:
 
 @pytest.fixture
 async def lived(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Life]:
-    async with life(sqlite_url, tmp_path, 0, 0) as made:
+    async with life(sqlite_url, tmp_path, 0, 0, steady_rates=True) as made:
         made.house.faults.on = False
         yield made
 

@@ -13,9 +13,10 @@ from orchestrator.database import tables
 from orchestrator.database.unit import Row
 from orchestrator.ledger.check import check
 from orchestrator.payments.payment import Fact, fold
+from orchestrator.payments.pricing import Price
 from tests.simulation.bank import Bank
 from tests.simulation.bank_state import Taken
-from tests.simulation.house import House
+from tests.simulation.house import MERCHANT, MODE, House
 
 ENDED = frozenset({"credited", "review", "declined", "canceled", "expired", "disputed", "clawed_back", "late_paid"})
 
@@ -33,6 +34,10 @@ async def verdict(house: House) -> list[str]:
         found += [*await _clearing(house, bank)]
     found += [*await _chain(house, reviews)]
     found += [*await _payments(house, reviews)]
+    found += [*await _prices(house)]
+    events = await house.rows(tables.Event, merchant_id=MERCHANT, mode=MODE)
+    for listener in house.listeners.values():
+        found += listener.verdict(sorted(events, key=lambda row: int(row["sequence"])))
     found += [f"inbox: {row['id']} is {row['state']}: {row['note']}" for row in await house.rows(tables.RawWebhook)
               if row["state"] not in {"processed", "rejected", "unplaced"}]  # fmt: skip
     return found
@@ -62,6 +67,19 @@ async def _money(house: House, bank: Bank, reviews: list[Row]) -> Iterator[str]:
             elif f"{bank.name}/main:{lines[money.money_id]}" not in in_review:
                 yield f"{bank.name}: {money} is neither in the books nor in review"
         yield from (f"{bank.name}: {money_id} is in the books, and was never taken" for money_id in captures)
+
+    return say()
+
+
+async def _prices(house: House) -> Iterator[str]:
+    """Money that came late or in another amount is priced at a rate that somebody said, never at a guess."""
+    rows = [row for model in (tables.Capture, tables.Deposit) for row in await house.rows(model) if row["lines"]]
+
+    def say() -> Iterator[str]:
+        for row in rows:
+            price = Price.from_json(orjson.loads(row["lines"]))
+            if price.rate.mid not in house.rates.ever.get(price.total.asset.code, ()):
+                yield f"{row['id']} was priced at {price.rate.mid}, which no source ever said"
 
     return say()
 
