@@ -154,6 +154,16 @@ class RawWebhook(SQLModel, table=True):
     next_try_us: int = _big()
 
 
+class WebhookSubject(SQLModel, table=True):
+    """What a stored webhook is about: one row for each attempt, refund or piece of money that it names."""
+
+    __tablename__ = "webhook_subject"
+    __table_args__ = _args()
+    subject: str = _text(primary_key=True)
+    """An attempt's id, a refund's id, or ``rail/account/`` and the rail's id of the money."""
+    webhook_id: str = _text(primary_key=True)
+
+
 class MoneyClaim(SQLModel, table=True):
     """One piece of money at one rail belongs to one merchant, for ever."""
 

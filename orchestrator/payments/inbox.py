@@ -59,6 +59,28 @@ def _count_types(rail: str, adapter: NamesEventTypes, body: bytes) -> str:
     return f"not read here: {', '.join(unread)}" if unread else ""
 
 
+def subject_of_money(rail: str, account: str, money_id: str) -> str:
+    return f"{rail}/{account}/{money_id}"
+
+
+def _subjects(rail: str, account: str, events: list[dict[str, Any]], body: bytes) -> list[str]:
+    """Return under what a webhook is found: by our own id where the rail echoes one, else by the rail's id of the money.
+
+    One that says nothing we believe is found by the attempt that it names, if it names one.
+    """
+    found: dict[str, None] = {}
+    for event in events:
+        ours = event.get("attempt_id") or event.get("refund_id")
+        money = event.get("money_id")
+        if event.get("about") and money:  # its refund may be nobody's of ours, and a dispute has no id of ours
+            found[subject_of_money(rail, account, money)] = None
+        elif ours:
+            found[ours] = None
+    if not events and (named := _ATTEMPT.search(body)) is not None:
+        found[named.group().decode()] = None
+    return list(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Inbox:
     """Takes webhooks in, and works them off."""
@@ -121,10 +143,14 @@ class Inbox:
     async def _store(
         self, rail: str, account: str, headers: Mapping[str, str], body: bytes, state: str, note: str, events: list[Any]
     ) -> None:
+        webhook_id, subjects = new_id("we"), _subjects(rail, account, events, body)
+
         def decide(view: View, changes: Changes) -> dict[str, Any]:
+            for subject in subjects:
+                changes.insert("webhook_subject", subject=subject, webhook_id=webhook_id)
             changes.insert(
                 "raw_webhook",
-                id=new_id("we"),
+                id=webhook_id,
                 rail=rail,
                 account=account,
                 received_us=view.now_us,

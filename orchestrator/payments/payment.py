@@ -80,6 +80,8 @@ class Fact(StrEnum):
     """The payer's bank takes the money back, or will."""
     CLAWED_BACK = "clawed_back"
     """The dispute is lost: the credit was taken back."""
+    WEBHOOK_REPLAYED = "webhook_replayed"
+    """A person had a stored message of the rail applied once more; what it said is a fact of its own, if it was news."""
     DISPUTE_ENDED = "dispute_ended"
     """No dispute stands against it any more."""
 

@@ -7,6 +7,7 @@ import jinja2
 from aiohttp import web
 
 from orchestrator.access import Access
+from orchestrator.payments.stored_webhooks import StoredWebhooks
 from orchestrator.services import Services
 from orchestrator.web.dashboard import FILTERS, Dashboard
 from orchestrator.web.door import ENVIRONMENT, TEMPLATES, Assets, Handler, guarded
@@ -19,6 +20,7 @@ from orchestrator.web.rate_pages import RatePages
 from orchestrator.web.reviews import ReviewDesk
 from orchestrator.web.rule_pages import RulePages
 from orchestrator.web.sign_in import SignIn
+from orchestrator.web.webhook_desk import WebhookDesk
 
 
 def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
@@ -48,6 +50,10 @@ def routes(services: Services, assets: Assets) -> list[web.RouteDef]:
         web.get("/dashboard/payments", closed(board.payments)),
         web.get("/dashboard/payments/{merchant}/{payment}", closed(board.payment)),
         web.post("/dashboard/payments/{merchant}/{payment}/refund", closed(back.refund)),
+        web.post(
+            "/dashboard/payments/{merchant}/{payment}/webhooks/{webhook}/replay",
+            closed(WebhookDesk(StoredWebhooks(services.inbox), board).replay),
+        ),
         web.get("/dashboard/rails", closed(board.rails)),
         web.get("/dashboard/rules", closed(rules.rules)),
         web.get("/dashboard/rules/{hash}", closed(rules.version)),

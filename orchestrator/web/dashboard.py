@@ -17,6 +17,7 @@ from orchestrator.database.tables import ChainCursor, table_of
 from orchestrator.ids import new_id
 from orchestrator.papers import formatting as show
 from orchestrator.payments.payment import Status
+from orchestrator.payments.stored_webhooks import StoredWebhooks
 from orchestrator.routing.conditions import describe
 from orchestrator.routing.ruleset import Offer, Ruleset
 from orchestrator.services import Services
@@ -96,10 +97,13 @@ class Dashboard:
         found = await payment_file(self.services.reads, merchant, payment_id, self.services.rules)
         if found is None:
             return await self.page(request, "absent.html", {"what": f"payment {payment_id} of {merchant}"}, 404)
-        may_act = request[SIGNED_IN].role in MAY_MOVE_MONEY
-        return await self.page(
-            request, "payment.html", {"file": found, "may_act": may_act, "new_refund": new_id("ref")}
-        )
+        context = {
+            "file": found,
+            "may_act": request[SIGNED_IN].role in MAY_MOVE_MONEY,
+            "new_refund": new_id("ref"),
+            "webhooks": await StoredWebhooks(self.services.inbox).of_payment(merchant, payment_id),
+        }
+        return await self.page(request, "payment.html", context)
 
     async def rails(self, request: web.Request) -> web.StreamResponse:
         cursors = await self.services.reads.all(select(table_of(ChainCursor)).order_by("network"))

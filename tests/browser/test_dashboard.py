@@ -56,3 +56,36 @@ async def test_an_operator_signs_in_and_reads_a_payments_timeline(here: World, d
     await page.wait_for_url("**/dashboard/login")
     await page.goto(f"{here.public_url}/dashboard")
     await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+async def test_an_operator_replays_a_stored_webhook_on_the_payments_page(
+    here: World, desk: Visit, shoot: Shoot
+) -> None:
+    here.switched_off |= {"inbox", "watch"}
+    session = await here.session("BR")
+    chosen = await here.select(session)
+    await here.pay_at_rail(chosen)
+    page = await desk.page()
+    address = f"{here.public_url}/dashboard/payments/{MERCHANT}/{chosen['payment']}"
+    await page.goto(address)
+    await page.fill("#name", "ops")
+    await page.fill("#password", FAST["admin"]["operator_password"])
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_url(address)
+    row = page.locator("[data-webhook]")
+    for _ in range(100):  # the simulator delivers in its own time
+        if await row.count():
+            break
+        await page.reload()
+    await expect(row).to_contain_text("AUTHORISATION")
+    await expect(page.locator("#credited")).to_have_text("$0.00")
+    await shoot(page, "desk-5-webhook-waits")
+    await row.get_by_role("button", name="Replay").click()
+    await expect(page.locator("#credited")).to_have_text("$20.00")
+    await expect(page.locator('[data-fact="webhook_replayed"]')).to_be_visible()
+    await expect(row).to_contain_text("processed")
+    await page.locator("#webhooks").scroll_into_view_if_needed()
+    await shoot(page, "desk-6-webhook-replayed")
+    await page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+    overhang = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overhang <= 0, "tables scroll inside their frame, the page does not"
