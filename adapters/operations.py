@@ -229,6 +229,10 @@ class SettlementLine:
     net: Money
     occurred_at: datetime
     batch: str = ""
+    original: Money | None = None
+    """Where the rail converted it: ``gross`` in the currency that the buyer paid in, signed alike."""
+    exchange_rate: str = ""
+    """The rail's own, as it prints it: ``original`` times this is ``gross``."""
 
 
 @dataclass(frozen=True, slots=True)

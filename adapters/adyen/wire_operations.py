@@ -2,7 +2,8 @@
 
 Sources: https://docs.adyen.com/online-payments/refund, https://docs.adyen.com/online-payments/capture,
 https://docs.adyen.com/risk-management/disputes-api/dispute-notifications (event codes),
-https://docs.adyen.com/reporting/settlement-reconciliation/transaction-level/settlement-details-report (columns, types)
+https://docs.adyen.com/reporting/settlement-reconciliation/transaction-level/settlement-details-report (columns, types;
+gross times rate is net and fees: https://docs.gr4vy.com/guides/dashboard/reports/settlement/adyen)
 """
 
 from __future__ import annotations
@@ -126,7 +127,10 @@ def settlement_lines(text: str, batch: str) -> Iterator[SettlementLine]:
 
 
 def _line(row: Mapping[str, str], batch: str, number: int) -> SettlementLine:
-    """Fees and net are in the currency of settlement; gross is shown in it too, as net and fees."""
+    """Fees and net are in the currency of settlement; gross is shown in it too, as net and fees.
+
+    What was converted stands in the columns of the gross currency, with the rate that makes the one out of the other.
+    """
     currency = row["Net Currency"] or row["Gross Currency"]
     net = _amount(row["Net Credit (NC)"], currency) - _amount(row["Net Debit (NC)"], currency)
     fee = sum((_amount(row[name], currency) for name in FEES), start=Money.zero(display_asset(currency)))
@@ -144,7 +148,27 @@ def _line(row: Mapping[str, str], batch: str, number: int) -> SettlementLine:
         net=net,
         occurred_at=created.astimezone(UTC),
         batch=batch,
+        original=_original(row, currency),
+        exchange_rate=_rate(row, currency),
     )
+
+
+def _rate(row: Mapping[str, str], settled_in: str) -> str:
+    """Return the rate of a conversion as it is printed; nothing where none was printed or nothing was converted."""
+    text = row.get("Exchange Rate") or ""
+    if not text or row["Gross Currency"] in {"", settled_in}:
+        return ""
+    rate = Decimal(text)
+    if not rate.is_finite() or rate <= 0:
+        raise UnreadableReport(f"no rate: {text}")
+    return text
+
+
+def _original(row: Mapping[str, str], settled_in: str) -> Money | None:
+    currency = row["Gross Currency"]
+    if currency in {"", settled_in}:
+        return None
+    return _amount(row["Gross Credit (GC)"], currency) - _amount(row["Gross Debit (GC)"], currency)
 
 
 def _amount(text: str, currency: str) -> Money:

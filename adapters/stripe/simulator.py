@@ -11,6 +11,7 @@ import base64
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 from aiohttp import web
@@ -282,6 +283,7 @@ def build(settings: SimulatorSettings) -> web.Application:
     add_control(app, switches, sender)
     app.router.add_post("/_bank/disputes", _disputes(state))
     app.router.add_post("/_bank/refunds", _refunds(state))
+    app.router.add_post("/_bank/settles", _settles(state))
     return app
 
 
@@ -294,6 +296,17 @@ def _refunds(state: State) -> Callable[[web.Request], Awaitable[web.Response]]:
         return web.json_response({"refunds": len(state.refunds)})
 
     return refunds
+
+
+def _settles(state: State) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """From now on the account holds charges of a currency in another: ``{"from": "eur", "to": "usd", "rate": "1.08"}``."""
+
+    async def settles(request: web.Request) -> web.Response:
+        asked = await request.json()
+        state.settles[asked["from"]] = (asked["to"], Decimal(asked["rate"]))
+        return web.json_response(asked)
+
+    return settles
 
 
 def _disputes(state: State) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from adapters.stripe.simulator_wire import (
@@ -307,6 +308,14 @@ def new_balance_line(kind: str, amount: int, subject: Object, fee: int, category
         "status": "pending",
         "type": kind,
     }
+
+
+def convert_balance_line(line: Object, currency: str, rate: Decimal) -> None:
+    """Hold a line in another currency of two decimals: amount, fee and net are in it, the source keeps its own."""
+    amount, fee = (int((Decimal(line[name]) * rate).to_integral_value()) for name in ("amount", "fee"))
+    line.update(currency=currency, exchange_rate=float(rate), amount=amount, fee=fee, net=amount - fee)
+    for detail in line["fee_details"]:
+        detail.update(amount=fee, currency=currency)
 
 
 def payment_error(error: TestCard, charge_id: str | None, method: Object) -> Object:

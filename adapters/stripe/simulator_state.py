@@ -10,12 +10,14 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Final
 
 from adapters.kit.simulator import Switches, WebhookSender
 from adapters.stripe.simulator_objects import (
     CARDS,
     TestCard,
+    convert_balance_line,
     new_balance_line,
     new_charge,
     new_customer,
@@ -88,12 +90,17 @@ class State:
     disputes: dict[str, Object] = field(default_factory=dict)
     balance: dict[str, Object] = field(default_factory=dict)
     """Balance transactions, oldest first."""
+    settles: dict[str, tuple[str, Decimal]] = field(default_factory=dict)
+    """By the currency of a charge: in which one the account holds it, and at which rate; others are held as they are."""
     paid: Callable[[State, Object], None] = field(default=lambda _state, _charge: None)
     """What happens to a charge after it was captured (simulator_money.py)."""
 
     def book(self, kind: str, amount: int, subject: Object, *, fee: int = 0, category: str = "") -> Object:
-        """Add one line to the balance, in the smallest units of the subject's currency."""
+        """Add one line to the balance, in the smallest units of the subject's currency or of that it is held in."""
         line = new_balance_line(kind, amount, subject, fee, category or kind, self.now())
+        held = self.settles.get(subject["currency"])
+        if held is not None:
+            convert_balance_line(line, *held)
         self.balance[line["id"]] = line
         return line
 

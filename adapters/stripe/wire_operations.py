@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import BaseModel, Field
@@ -25,6 +26,7 @@ from adapters.operations import (
 )
 from adapters.stripe.wire import ATTEMPT_KEY, moment
 from adapters.stripe.wire_amounts import from_wire
+from rates.money import Money
 
 REFUND_KEY: Final = "crossrail_refund"
 """Our refund id in ``metadata``."""
@@ -109,7 +111,13 @@ class Dispute(BaseModel):
 
 
 class Source(BaseModel):
+    """What a line is about: a charge, a refund, a dispute."""
+
     id: str
+    amount: int | None = None
+    amount_captured: int | None = None
+    """Of a charge: less than ``amount`` where only a part was taken."""
+    currency: str | None = None
     payment_intent: str | None = None
     metadata: dict[str, str] | None = None
 
@@ -121,6 +129,8 @@ class BalanceTransaction(BaseModel):
     net: int
     currency: str
     created: int
+    exchange_rate: Decimal | None = None
+    """Amount in the currency of ``source`` times this = ``amount``; there where the two differ."""
     type: str
     reporting_category: str
     source: Source | str | None = None
@@ -190,4 +200,16 @@ def settlement_line(line: BalanceTransaction) -> SettlementLine:
         fee=from_wire(line.fee, line.currency),
         net=from_wire(line.net, line.currency),
         occurred_at=moment(line.created),
+        original=_original(line, source),
+        exchange_rate="" if line.exchange_rate is None else str(line.exchange_rate),
     )
+
+
+def _original(line: BalanceTransaction, source: Source | None) -> Money | None:
+    """Return what a converted line was before, signed as the line; None where nothing was converted or nobody says."""
+    if line.exchange_rate is None or source is None or source.currency in {None, line.currency}:
+        return None
+    units = source.amount if source.amount_captured is None else source.amount_captured
+    if units is None or source.currency is None:
+        return None
+    return from_wire(-units if line.amount < 0 else units, source.currency)

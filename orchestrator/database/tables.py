@@ -811,6 +811,11 @@ class SettlementLine(SQLModel, table=True):
     occurred_us: int = _big()
     batch: str = _text()
     recorded_us: int = _big()
+    original_asset: str | None = _text(nullable=True)
+    """Where the rail converted it: the currency that the buyer paid in."""
+    original_units: int | None = _big(nullable=True)
+    exchange_rate: str | None = _text(nullable=True)
+    """The rail's own: original times this is gross."""
 
 
 class SettlementMatch(SQLModel, table=True):

@@ -25,12 +25,14 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Busy, NotFound
 from orchestrator.payments.crediting import ask_a_person, holding_of
 from orchestrator.payments.refunds import Refunds
+from orchestrator.reconciliation.conversions import value_of_capture, value_of_refund
 from orchestrator.reconciliation.matching import (
     OWN_BOOK,
     SETTLES_US,
     SIGNS,
     Found,
     State,
+    converted,
     cut,
     fact_of,
     fee_entry,
@@ -155,6 +157,9 @@ class Reconciliation:
             verdict = judge(line, found, now_us=view.now_us, taken=taken)
             _write_match(changes, line, before, verdict.state, verdict.broken, found, view.now_us)
             if verdict.state is State.MATCHED:
+                exchange = None if found is None else converted(line, found, holding_of(line["rail"], line["account"]))
+                if exchange is not None:
+                    changes.post(exchange)
                 fee = fee_entry(line, holding_of(line["rail"], line["account"]), found.payment_id if found else None)
                 if fee is not None:
                     changes.post(fee)
@@ -180,21 +185,23 @@ class Reconciliation:
                 row = await self._one(tables.Capture, **place, attempt_id=line["attempt_id"])
             if row is None:
                 return None
-            units, happened = row["units"], True
+            units, happened, worth = row["units"], True, value_of_capture(row, row["units"])
         elif kind in {LineKind.REFUND, LineKind.REFUND_FAILED}:
             row = await self._one(tables.Refund, **place, rail_reference=line["reference"])
             if row is None:
                 return None
             gone = {"succeeded", "failed"} if kind is LineKind.REFUND else {"failed"}
-            units, happened = row["local_units"], row["status"] in gone
+            units, happened, worth = row["local_units"], row["status"] in gone, value_of_refund(row)
         else:
             row = await self._one(tables.Dispute, **place, rail_dispute_id=line["reference"])
             if row is None:
                 return None
             back = kind is LineKind.DISPUTE_REVERSED
             units, happened = row["local_units"], row["withdrawals"] > 0 and (not back or row["returns"] > 0)
+            capture = await self._one(tables.Capture, merchant_id=row["merchant_id"], id=row["capture_id"])
+            worth = None if capture is None or row["above_units"] else value_of_capture(capture, units)
         amount = Money(sign * units, Asset.parse(row["asset"]))
-        return Found(row["merchant_id"], row["mode"], row["id"], row["payment_id"], amount, happened)
+        return Found(row["merchant_id"], row["mode"], row["id"], row["payment_id"], amount, happened, worth)
 
     async def _one(self, model: Any, **where: Any) -> Row | None:
         if any(value is None for value in where.values()):
@@ -279,7 +286,7 @@ class Reconciliation:
 
 def _pays(line: Row, units: int, holding: Any) -> Any:
     def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
-        if units > 0:
+        if units:
             changes.post(payout_entry(line, units, holding))
         return {}
 
@@ -292,6 +299,9 @@ def _row_of(line: SettlementLine, rail: str, account: str, mode: str) -> Row:
         "word": line.word, "money_id": line.money_id, "attempt_id": line.attempt_id, "reference": line.reference,
         "asset": str(line.net.asset), "gross_units": line.gross.units, "fee_units": line.fee.units,
         "net_units": line.net.units, "occurred_us": to_us(line.occurred_at), "batch": line.batch, "recorded_us": 0,
+        "original_asset": None if line.original is None else str(line.original.asset),
+        "original_units": None if line.original is None else line.original.units,
+        "exchange_rate": line.exchange_rate or None,
     }  # fmt: skip
 
 
@@ -319,9 +329,18 @@ def _close_reviews(view: View, changes: Changes, merchants: set[str], subject: s
 
 
 def _shown(line: Row) -> dict[str, Any]:
-    gross = Money(abs(line["gross_units"]), Asset.parse(line["asset"])).decimal()
-    return {
+    shown = {
         "rail": line["rail"], "account": line["account"], "line": line["line_id"], "kind": line["kind"],
-        "word": line["word"], "amount": f"-{gross}" if line["gross_units"] < 0 else gross,
+        "word": line["word"], "amount": _text(line["gross_units"], line["asset"]),
         "currency": line["asset"].partition("/")[0], "money": line["money_id"], "reference": line["reference"],
     }  # fmt: skip
+    if line["original_units"] is not None:
+        shown["before_conversion"] = _text(line["original_units"], line["original_asset"])
+        shown["before_conversion_currency"] = line["original_asset"].partition("/")[0]
+        shown["exchange_rate"] = line["exchange_rate"]
+    return shown
+
+
+def _text(units: int, asset: str) -> str:
+    text = Money(abs(units), Asset.parse(asset)).decimal()
+    return f"-{text}" if units < 0 else text

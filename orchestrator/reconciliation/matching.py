@@ -12,6 +12,7 @@ from orchestrator.database.unit import Entry, Row
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.journal import credit, debit, entry
 from orchestrator.ledger.recipes import Holding
+from orchestrator.reconciliation.conversions import conversion_entry, fits_its_rate, is_converted
 from rates.money import Asset, Money
 
 
@@ -65,6 +66,8 @@ class Found:
     """Signed as the line should be: what came to us is positive."""
     happened: bool
     """False: it is known here, and not through yet."""
+    worth: int | None = None
+    """What we counted it as, USD/9, without its sign; None while nobody has counted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,28 @@ def judge(line: Row, found: Found | None, *, now_us: int, taken: bool) -> Verdic
         young = now_us - (line["recorded_us"] or now_us) < GRACE_US
         return Verdict(State.WAITING if young else State.OPEN, Break.MISSING_HERE)
     broken: Break | None = None
-    if str(found.amount.asset) != line["asset"]:
-        broken = Break.CURRENCY
+    if is_converted(line, found.amount.asset):
+        broken = conversion_break(line, found) or (Break.DUPLICATE if taken else None)
     elif found.amount.units != line["gross_units"]:
         broken = Break.AMOUNT
     elif taken:
         broken = Break.DUPLICATE
     return Verdict(State.MATCHED if broken is None else State.OPEN, broken)
+
+
+def conversion_break(line: Row, found: Found) -> Break | None:
+    """Return what is wrong with a line in another currency; None where the rail itself says how it came about."""
+    if line["original_asset"] != str(found.amount.asset) or found.worth is None or not fits_its_rate(line):
+        return Break.CURRENCY
+    return None if line["original_units"] == found.amount.units else Break.AMOUNT
+
+
+def converted(line: Row, found: Found, holding: Holding) -> Entry | None:
+    """Return the entry of a conversion inside the rail's balance; None where there was none."""
+    if not is_converted(line, found.amount.asset):
+        return None
+    assert found.worth is not None, "such a line is a break"
+    return conversion_entry(line, fact_of(line), holding, found.worth, found.payment_id)
 
 
 def fee_entry(line: Row, holding: Holding, payment_id: str | None) -> Entry | None:
@@ -110,10 +128,11 @@ def fee_entry(line: Row, holding: Holding, payment_id: str | None) -> Entry | No
 
 def payout_entry(line: Row, merchant_units: int, holding: Holding) -> Entry:
     """Book one merchant's part of what the rail paid into the bank."""
-    paid = Money(merchant_units, Asset.parse(line["asset"]))
-    return entry(
-        "rail_payout", fact_of(line), debit(Account.BANK, paid), credit(holding.account, paid, holding.subject)
-    )
+    paid = Money(abs(merchant_units), Asset.parse(line["asset"]))
+    out, into = (
+        (credit, debit) if merchant_units > 0 else (debit, credit)
+    )  # more went back than came: others paid for it
+    return entry("rail_payout", fact_of(line), into(Account.BANK, paid), out(holding.account, paid, holding.subject))
 
 
 def fact_of(line: Row) -> str:

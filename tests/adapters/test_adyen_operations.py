@@ -24,7 +24,7 @@ from adapters.operations import (
     RefundRefused,
     RefundState,
 )
-from rates.money import Money
+from rates.money import Asset, Money
 from tests.adapters import rail_adyen
 from tests.adapters.contract import RailUnderTest, started_rail
 
@@ -156,6 +156,25 @@ def test_a_report_that_is_not_as_documented_is_refused(change: tuple[str, str]) 
     assert (line.gross.units, line.fee.units, line.occurred_at.hour) == (1246, 12, 9)
     with pytest.raises(UnreadableReport):
         list(settlement_lines(text.replace(*change), "7"))
+
+
+@pytest.mark.parametrize(("debit", "credit", "net"), [("", "100.00", ("", "18.02")), ("100.00", "", ("18.54", ""))])
+def test_a_conversion_is_read_with_both_amounts_and_its_rate(debit: str, credit: str, net: tuple[str, str]) -> None:
+    head = (
+        "Psp Reference,Merchant Reference,Creation Date,TimeZone,Type,Modification Reference,Gross Currency,"
+        "Gross Debit (GC),Gross Credit (GC),Exchange Rate,Net Currency,Net Debit (NC),Net Credit (NC),Commission (NC),"
+        "Markup (NC),Scheme Fees (NC),Interchange (NC)"
+    )
+    text = (
+        f"{head}\nP,att_1,2026-11-23 10:00:00,CET,Settled,,BRL,{debit},{credit},0.1828,USD,{net[0]},{net[1]},0.26,,,\n"
+    )
+    [line] = settlement_lines(text, "7")
+    assert line.original == Money(10_000 if credit else -10_000, Asset("BRL", 2))
+    assert (line.gross, line.exchange_rate) == (Money(1828 if credit else -1828, Asset("USD", 2)), "0.1828")
+    for rate in ("NaN", "-1", "0", "one"):
+        with pytest.raises(UnreadableReport):
+            list(settlement_lines(text.replace("0.1828", rate), "7"))
+    assert [one.exchange_rate for one in settlement_lines(text.replace("0.1828", ""), "7")] == [""]
 
 
 async def test_the_account_is_looked_at_and_event_codes_are_named(rail: RailUnderTest) -> None:

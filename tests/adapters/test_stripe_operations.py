@@ -23,8 +23,9 @@ from adapters.operations import (
     RefundState,
 )
 from adapters.stripe.adapter import StripeAdapter
+from adapters.stripe.wire_operations import BalanceTransaction, settlement_line
 from adapters.stripe.wire_order import statement_suffix
-from rates.money import Money
+from rates.money import Asset, Money
 from tests.adapters import rail_stripe
 from tests.adapters.contract import RailUnderTest, started_rail
 
@@ -214,3 +215,27 @@ async def test_the_statement_shows_a_suffix_that_stripe_takes(rail: RailUnderTes
     assert statement_suffix(order) == "Acme AI  g"
     assert statement_suffix(replace(order, statement_suffix="2026-11-27")) == ""  # Stripe asks for a letter
     assert statement_suffix(replace(order, method="oxxo")) == ""  # cards only
+
+
+@pytest.mark.parametrize(
+    ("source", "original"),
+    [
+        ({"amount": 1000, "amount_captured": 1000, "currency": "eur"}, 1000),
+        ({"amount": 1500, "amount_captured": 1000, "currency": "eur"}, 1000),
+        ({"amount": 1000, "currency": "eur"}, 1000),
+        ({"amount": 1000, "currency": "usd"}, None),
+        ({"currency": "eur"}, None),
+    ],
+)
+def test_a_conversion_is_read_from_both_objects(source: dict[str, object], original: int | None) -> None:
+    """The example of Stripe's documents: 10.00 EUR became 12.34 USD at 1.234."""
+    for sign in (1, -1):
+        line = settlement_line(
+            BalanceTransaction.model_validate(
+                {"id": "txn_1", "amount": 1234 * sign, "fee": 66, "net": 1234 * sign - 66, "currency": "usd",
+                 "created": 1, "exchange_rate": 1.234, "type": "charge", "reporting_category": "charge",
+                 "source": {"id": "ch_1", "payment_intent": "pi_1", **source}}
+            )
+        )  # fmt: skip
+        assert line.original == (None if original is None else Money(original * sign, Asset("EUR", 2)))
+        assert (line.gross, line.exchange_rate) == (Money(1234 * sign, Asset("USD", 2)), "1.234")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from adapters.operations import LineKind, SettlementLine
+from adapters.operations import Evidence, LineKind, SettlementLine
 from orchestrator.database import tables
 from orchestrator.reconciliation.desk import Reconciliation, _row_of
 from orchestrator.reconciliation.reports import AccountReport, account_report
@@ -138,3 +138,103 @@ async def test_a_payout_of_the_rail_moves_each_merchant_s_part_into_the_bank(sql
         await scene.assert_sound()
         other = line_of("", -7, line_id="txn_po2", kind=LineKind.PAYOUT, money_id=None, reference="po_2")
         assert [one["type"] for one in (await report_after(scene, [other])).breaks] == ["amount"]
+
+
+USD2 = Asset("USD", 2)
+
+
+async def settled_in_dollars(scene: Scene, rate: str = "1.0812") -> None:
+    await scene.here.post(
+        f"{scene.here.sandbox_url}/stripe/main/_bank/settles", {"from": "eur", "to": "usd", "rate": rate}
+    )
+
+
+async def test_what_the_rail_converts_inside_its_balance_is_booked_with_both_legs(
+    migrated_database_url: str, tmp_path: Path
+) -> None:
+    async with reversing(migrated_database_url, tmp_path) as scene:
+        await settled_in_dollars(scene)
+        card, lost, won = [await scene.paid("DE", amount) for amount in ("20.00", "40.00", "30.00")]
+        await scene.until_refund(await scene.refund(card, "5.00"), "succeeded")
+        report = await reconciled(scene)
+        assert report.ok, report.to_json()
+        dispute = await scene.dispute(lost)
+        await scene.services.disputes.accept(dispute)
+        await scene.until_dispute(dispute, lambda row: row["clawed_units"] > 0)
+        again = await scene.dispute(won)
+        await scene.services.disputes.submit(again, Evidence("winning_evidence"))
+        await scene.until_dispute(again, lambda row: row["state"] == "won" and not row["withdrawn_units"])
+        report = await reconciled(scene)
+        assert report.ok, report.to_json()
+        standings = {one.asset: one for one in report.standings}
+        assert standings["USD/2"].books == standings["USD/2"].rail > 0
+        assert (standings["EUR/2"].books, standings["EUR/2"].rail) == (0, 0), "all of it was converted"
+        assert await scene.balance("fx:position", "", "EUR/2") == 0
+        dollars = await scene.balance("fx:position", "", "USD/2") * 10**7
+        assert dollars + await scene.balance("fx:position", "") == 0, (
+            "what was more or less than we counted is in fx:pnl"
+        )
+        assert await scene.balance("fx:pnl", "") != 0
+        entries = [row["kind"] for row in await scene.rows(tables.JournalEntry)]
+        assert entries.count("rail_conversion") == 7  # three payments, a refund, two withdrawals, a return
+        assert replace(await reconciled(scene), read_at_us=report.read_at_us) == report, "told again, booked once"
+        await scene.assert_sound()
+
+
+async def test_a_gain_and_a_loss_of_the_conversion_are_booked_to_the_nano_dollar(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        counted = -await scene.balance("fx:position", "", "EUR/2"), await scene.balance("fx:position", "")
+        line = line_of(paid.money_id, 2500, original=Money(paid.capture["units"], EUR), gross=Money(2500, USD2),
+                       fee=Money(40, USD2), net=Money(2460, USD2),
+                       exchange_rate=f"{2500 / paid.capture['units']:.6f}")  # fmt: skip
+        report = await report_after(scene, [line])
+        assert report.ok, report.to_json()
+        assert counted[0] == paid.capture["units"]
+        assert await scene.balance("fx:pnl", "") == -(25 * 10**9 - counted[1])
+        assert await scene.balance("clearing", "stripe/main", "USD/2") == 2460
+        assert await scene.balance("fees:rail_cost", "", "USD/2") == 40
+        await scene.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("more", "broken"),
+    [
+        ({}, "currency"),
+        ({"exchange_rate": ""}, "currency"),
+        ({"exchange_rate": "2.5"}, "currency"),
+        ({"original": Money(999, Asset("GBP", 2))}, "currency"),
+        ({"original": Money(1, EUR), "exchange_rate": "2500"}, "amount"),
+        ({"original": Money(-1, EUR)}, "currency"),
+    ],
+)
+async def test_a_conversion_that_the_rail_does_not_explain_stays_a_break_with_its_evidence(
+    sqlite_url: str, tmp_path: Path, more: Mapping[str, object], broken: str
+) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        whole = {"original": Money(paid.capture["units"], EUR), "exchange_rate": "1.25"} if more else {}
+        dollars = Money(2500, USD2)
+        fields = {"gross": dollars, "fee": Money(0, USD2), "net": dollars, **whole, **more}
+        report = await report_after(scene, [line_of(paid.money_id, 0, **fields)])
+        assert [one["type"] for one in report.breaks] == [broken]
+        assert all(one.unexplained == 0 for one in report.standings)
+        (review,) = await scene.rows(tables.Review, reason="reconciliation_break")
+        assert ("exchange_rate" in review["evidence"]) == bool(more)
+        assert await scene.balance("fx:pnl", "") == 0
+
+
+async def test_a_payout_less_a_fee_of_ours_leaves_nothing_unexplained(sqlite_url: str, tmp_path: Path) -> None:
+    """What the platform owes the rail is a part of the payout too, below zero."""
+    async with reversing(sqlite_url, tmp_path) as scene:
+        paid = await scene.paid("DE", "20.00")
+        units = paid.capture["units"]
+        fee = line_of("", -50, line_id="txn_fee", kind=LineKind.FEE, word="stripe_fee", money_id=None)
+        payout = line_of("", 50 - units, line_id="txn_payout", kind=LineKind.PAYOUT, word="payout", money_id=None)
+        report = await report_after(scene, [line_of(paid.money_id, units), fee, payout])
+        assert report.ok, report.to_json()
+        (standing,) = report.standings
+        assert (standing.books, standing.rail) == (0, 0)
+        await scene.assert_sound()
