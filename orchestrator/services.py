@@ -41,6 +41,7 @@ from orchestrator.payments.sellers import Sellers
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch
+from orchestrator.reconciliation.chains import ChainDesk
 from orchestrator.reconciliation.desk import Reconciliation
 from orchestrator.routing.control import RuleControl
 from orchestrator.routing.desk import RoutingDesk
@@ -119,3 +120,14 @@ class Services:
     def payout_batches(self) -> PayoutBatches:
         """They keep nothing between two calls."""
         return PayoutBatches(self.writer, self.reads, self.payouts)
+
+    @property
+    def chain_desk(self) -> ChainDesk:
+        """It keeps nothing between two calls."""
+        simulated = [
+            (rail, account)
+            for rail, block in self.settings.rails.items()
+            for account, one in block.accounts.items()
+            if one.simulated
+        ]
+        return ChainDesk(self.writer, self.reads, self.rails, self.clock, simulated)

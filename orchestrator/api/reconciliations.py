@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -9,6 +10,7 @@ from pydantic import ConfigDict, Field
 from orchestrator.access import PLATFORM
 from orchestrator.api.endpoint import Answer, Context, Endpoint
 from orchestrator.api.fields import Body, Shown
+from orchestrator.errors import NotFound
 from orchestrator.services import Services
 
 
@@ -47,8 +49,16 @@ class Reconciled(Shown):
 
 
 async def reconcile(context: Context[Services], body: Reconcile) -> Answer:
-    desk = context.services.reconciliation
-    reports = [await desk.run(*place) for place in desk.accounts(body.rail, body.account)]
+    desk, chains = context.services.reconciliation, context.services.chain_desk
+    watched = chains.accounts(body.rail, body.account)
+    try:
+        reporting = desk.accounts(body.rail, body.account)
+    except NotFound:
+        if not watched:
+            raise
+        reporting = []
+    reports = [await desk.run(*place) for place in reporting]
+    reports += await asyncio.gather(*(chains.run(*place) for place in watched))
     return Answer({"ok": all(one.ok for one in reports), "accounts": [one.to_json() for one in reports]})
 
 
@@ -59,7 +69,7 @@ async def standing(context: Context[Services], query: Which) -> Answer:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/v1/reconciliations", reconcile, summary="Read the rails' reports and match them",
+    Endpoint("POST", "/v1/reconciliations", reconcile, summary="Read the rails' reports and match them; look at chains",
              tag="Reconciliation", body=Reconcile, answer=Reconciled, scopes=(PLATFORM,), refusals=(404, 429)),
     Endpoint("GET", "/v1/reconciliations", standing, summary="How the rails' accounts stand by what was read",
              tag="Reconciliation", query=Which, answer=Reconciled, scopes=(PLATFORM,)),

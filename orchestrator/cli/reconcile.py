@@ -16,7 +16,10 @@ def register(app: typer.Typer) -> None:
 
 def reconcile(
     *,
-    rail: Annotated[str | None, typer.Argument(help="stripe, adyen, ... Without it: every rail that reports.")] = None,
+    rail: Annotated[
+        str | None,
+        typer.Argument(help="stripe, adyen, evm, tron, ... Without it: every rail that reports, every real chain."),
+    ] = None,
     account: Annotated[str | None, typer.Option(help="Only this account of it.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     json_: JsonOption = False,

@@ -74,7 +74,7 @@ class ChainBalances:
                 if self._suspects.get(key) == difference.raw:
                     certain.append(difference)
                     del self._suspects[key]
-                    await self._tell(network, difference)
+                    await self.tell(network, difference)
                 else:
                     self._suspects[key] = difference.raw
         _compared.labels(network.name).inc(len(addresses))
@@ -107,7 +107,7 @@ class ChainBalances:
         if not addresses:
             return []
         found = await self.scanner.balances(token, addresses)
-        known, moving = await self._known(network, token, addresses)
+        known, moving = await self.known(network, token, addresses)
         differences = []
         for address, there in zip(addresses, found, strict=True):
             if address in moving:
@@ -118,7 +118,7 @@ class ChainBalances:
                 differences.append(Difference(address, token, there, known[address]))
         return differences
 
-    async def _known(
+    async def known(
         self, network: Network, token: ChainToken, addresses: Sequence[bytes]
     ) -> tuple[dict[bytes, int], set[bytes]]:
         """Return what came, less what we sent; and the addresses that a transaction of ours is leaving."""
@@ -147,7 +147,7 @@ class ChainBalances:
                 moving.add(bytes(row["sender"]))
         return known, moving
 
-    async def _tell(self, network: Network, difference: Difference) -> None:
+    async def tell(self, network: Network, difference: Difference) -> None:
         """Open a review item, unless one about this address is open."""
         shown = self.scanner.show_address(difference.address)
         subject = f"{network.chain}:{difference.token.asset.code}:{shown}"

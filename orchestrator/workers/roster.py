@@ -51,6 +51,7 @@ def workers(services: Services) -> list[Worker]:
         PeriodicWorker("dispute_lists", DISPUTE_LISTS_POLL_S, _once(services.disputes.poll)),
         PeriodicWorker("dispute_rates", DISPUTE_RATES_POLL_S, _once(services.dispute_rates.run_once)),
         PeriodicWorker("reconciliation", RECONCILIATION_POLL_S, _once(services.reconciliation.run_once)),
+        PeriodicWorker("chain_reconciliation", RECONCILIATION_POLL_S, _once(services.chain_desk.run_once)),
         PeriodicWorker("alarms", ALARMS_POLL_S, Alarms(services).run_once),
         PeriodicWorker("expiry", EXPIRY_POLL_S, _more(services.expiry.run_once)),
         PeriodicWorker("topups", TOPUPS_POLL_S, _once(services.topup_watch.run_once)),

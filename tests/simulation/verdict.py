@@ -33,6 +33,8 @@ async def verdict(house: House) -> list[str]:
         found += [*await _disputes(house, bank)]
         found += [*await _clearing(house, bank)]
     found += [*await _chain(house, reviews)]
+    stands = await house.services.chain_desk.run("evm", "scripted")
+    found += [] if stands.ok else [f"chain: {stands.to_json()}"]
     found += [*await _payments(house, reviews)]
     found += [*await _prices(house)]
     events = await house.rows(tables.Event, merchant_id=MERCHANT, mode=MODE)

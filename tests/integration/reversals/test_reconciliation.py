@@ -238,3 +238,20 @@ async def test_a_payout_less_a_fee_of_ours_leaves_nothing_unexplained(sqlite_url
         (standing,) = report.standings
         assert (standing.books, standing.rail) == (0, 0)
         await scene.assert_sound()
+
+
+async def test_a_chain_is_reconciled_where_it_is_named_and_a_simulated_one_only_there(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with reversing(sqlite_url, tmp_path) as scene:
+        session = await scene.here.session("VN", "20.00", reference="by chain")
+        await scene.here.pay_at_rail(await scene.here.select(session))
+        await scene.until_payment(session["id"], {"credited"})
+        desk = scene.services.chain_desk
+        assert desk.accounts() == [], "a simulated chain forgets when it is started again"
+        assert desk.accounts("stripe") == []
+        (place,) = desk.accounts("tron")
+        report = await desk.run(*place)
+        assert report.ok, report.to_json()
+        (standing,) = [one for one in report.standings if one.rail]
+        assert (standing.books, report.lines, report.matched) == (standing.rail, 1, 1)
