@@ -186,6 +186,11 @@ class CaptureOrder:
 
 @runtime_checkable
 class CapturesLater(Protocol):
+    @property
+    def later_methods(self) -> frozenset[str]:
+        """Methods of this rail whose money can be reserved first; the others take it at once."""
+        ...
+
     async def capture_payment(self, order: CaptureOrder) -> Sequence[RailEvent]:
         """Ask for the money; CAPTURED is in the answer or comes by webhook. Once per attempt."""
         ...

@@ -52,6 +52,7 @@ from orchestrator.payments.outcome import RailCalls
 from orchestrator.payments.pricer import FeeKey, Pricer
 from orchestrator.payments.pricing import FeeSchedule
 from orchestrator.payments.refunds import Refunds
+from orchestrator.payments.reservations import Reservations
 from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.sellers import Sellers
@@ -59,7 +60,7 @@ from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch, WatchPolicy
 from orchestrator.reconciliation.desk import Reconciliation
-from orchestrator.routing.accounts import catalogue_of
+from orchestrator.routing.accounts import catalogue_of, reserving
 from orchestrator.routing.catalogue import Catalogue, supports_of
 from orchestrator.routing.control import RuleControl, Watched
 from orchestrator.routing.costs import FeeLine, FeeTables
@@ -249,7 +250,8 @@ def _assemble(
     confirmation = Confirmation(writer, Finder(reads), pricer, clock)
     calls = RailCalls(writer, confirmation, rails, board, clock, int(settings.watch.unknown_recheck_s * 1_000_000))
     closing = Closing(calls, reads)
-    selection = Selection(calls, closing, reads, screening, settings.service.public_url, sellers)
+    selection = Selection(calls, closing, reads, screening, settings.service.public_url, sellers, reserving(settings))
+    page = partial(pay_url, settings.service.public_url, secrets.server)
     book = AddressBook(reads)
     prices = _prices(settings, writer, reads, clock)
     sweeps = _sweeps(loaded, writer, reads)
@@ -274,15 +276,14 @@ def _assemble(
         checkout=checkout,
         selection=selection,
         mandates=Mandates(writer, reads, rails, clock),
-        auto_topups=AutoTopups(
-            writer, reads, checkout, selection, partial(pay_url, settings.service.public_url, secrets.server)
-        ),
+        auto_topups=AutoTopups(writer, reads, checkout, selection, page),
         confirmation=confirmation,
         reversals=reversals,
         dispute_rates=DisputeRates(writer, reads, clock),
         reconciliation=Reconciliation(writer, reads, rails, clock, reversals.refunds),
         inbox=Inbox(confirmation, reversals, reads, rails),
         watch=SettlementWatch(calls, reads, WatchPolicy(settings.watch.first_check_s, settings.watch.last_check_s)),
+        reservations=Reservations(calls, reads),
         expiry=Expiry(checkout, closing, reads),
         book=book,
         deposits=Deposits(writer, reads, book, pricer, clock),

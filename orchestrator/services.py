@@ -35,6 +35,7 @@ from orchestrator.payments.inbox import Inbox
 from orchestrator.payments.mandates import Mandates
 from orchestrator.payments.pricer import Pricer
 from orchestrator.payments.refunds import Refunds
+from orchestrator.payments.reservations import Reservations
 from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.sellers import Sellers
@@ -91,6 +92,7 @@ class Services:
     dispute_rates: DisputeRates
     inbox: Inbox
     watch: SettlementWatch
+    reservations: Reservations
     expiry: Expiry
     book: AddressBook
     deposits: Deposits

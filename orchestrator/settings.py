@@ -115,6 +115,9 @@ class RailAccountBlock(_Part):
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     funds_flow: str = Field(default="platform", pattern="^(platform|direct)$")
     serves: Serves = Serves()
+    capture: Literal["automatic", "manual"] = "automatic"
+    """manual: where the method can, the money is only reserved first, and taken when that is confirmed; nothing is credited
+    before it is taken. Methods that cannot are taken at once all the same."""
     options: Mapping[str, Any] = Field(default={}, repr=False)
     """Keys and secrets stand here: not printed."""
     fees: Mapping[str, Fees] = {}

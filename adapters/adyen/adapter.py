@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import aiohttp
 from pydantic import ValidationError
@@ -34,6 +35,10 @@ from rates.money import MoneyError
 
 class AdyenAdapter(AdyenOperations):
     """One merchant account at Adyen."""
+
+    later_methods: Final = frozenset({"vipps", "twint"})
+    """Sources: https://docs.adyen.com/payment-methods/vipps, https://docs.adyen.com/payment-methods/twint/web-drop-in (both name
+    separate captures); of the other methods here that was not read: they take the money at once."""
 
     def __init__(self, account: RailAccount, http: aiohttp.ClientSession) -> None:
         options = read_options(account)

@@ -84,6 +84,8 @@ class StripeAdapter(StripeOperations):
 
     resend_window_seconds: Final = IDEMPOTENCY_SECONDS
     saveable_methods: Final = frozenset({CARD})
+    later_methods: Final = frozenset({CARD})
+    """Source: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method (of what is offered here, cards only)."""
 
     def __init__(
         self, account: RailAccount, http: aiohttp.ClientSession, now: Callable[[], datetime] = utc_now

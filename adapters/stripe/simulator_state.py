@@ -33,7 +33,7 @@ API_VERSION: Final = "2026-10-28.endive"
 ENABLED_EVENTS: Final = frozenset(
     {"checkout.session.completed", "checkout.session.expired"}
     | {"checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed"}
-    | {"payment_intent.succeeded", "payment_intent.payment_failed"}
+    | {"payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.amount_capturable_updated"}
     | {"refund.created", "refund.updated", "refund.failed", "charge.dispute.created", "charge.dispute.updated"}
     | {"charge.dispute.closed", "charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"}
 )

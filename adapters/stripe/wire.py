@@ -161,7 +161,7 @@ class Reader:
                 return [self.delayed_payment_failed(session, at or moment(intent.created))]
             said = self._said(session, "pending", RailEventKind.PENDING, at or moment(session.created))
             if intent is not None and intent.status == "requires_capture":
-                said = replace(said, detail={**said.detail, "authorisation": intent.id})
+                said = self._reserved(said, intent, at)
             return [said]
         if session.status == "open":
             opened = self._said(session, "open", RailEventKind.ACTION_REQUIRED, at or moment(session.created))
@@ -185,9 +185,22 @@ class Reader:
             amount = from_wire(intent.amount_received, intent.currency)
             attempt = intent.metadata.get(ATTEMPT_KEY)
             return [self._captured(intent.id, amount, attempt, None, at or _paid_at(intent))]
+        if intent.status == "requires_capture":
+            pending = RailEvent(
+                rail=self.account.rail, account=self.account.account, mode=self.account.mode, event_id="",
+                kind=RailEventKind.PENDING, attempt_id=intent.metadata.get(ATTEMPT_KEY), rail_reference=None,
+                occurred_at=at or _paid_at(intent), detail={"status": intent.status},
+            )  # fmt: skip
+            return [self._reserved(pending, intent, at)]
         if intent.last_payment_error is not None:
             return self.declined(intent, at=at, session=None)
         return []
+
+    @staticmethod
+    def _reserved(said: RailEvent, intent: Intent, at: datetime | None) -> RailEvent:
+        """Name what was reserved, and when. A statement of its own: a session that is pending says less."""
+        detail = {**said.detail, "authorisation": intent.id}
+        return replace(said, event_id=f"{intent.id}:reserved", occurred_at=at or _paid_at(intent), detail=detail)
 
     def saved_charge(self, intent: Intent, *, at: datetime | None) -> list[RailEvent]:
         """Read a PaymentIntent that charges a saved card: nobody can try again on it, whatever its status allows."""
@@ -313,5 +326,6 @@ EVENTS: Final[Mapping[str, EventReader]] = {
     "checkout.session.async_payment_failed": _session_failed,
     "payment_intent.succeeded": _intent_event,
     "payment_intent.payment_failed": _intent_event,
+    "payment_intent.amount_capturable_updated": _intent_event,
 }
 """The event types to choose for the webhook endpoint at Stripe; all others are read as nothing."""

@@ -154,6 +154,30 @@ class RawWebhook(SQLModel, table=True):
     next_try_us: int = _big()
 
 
+class Reservation(SQLModel, table=True):
+    """Money of one attempt that its rail reserved and has not taken yet."""
+
+    __table_args__ = _args(
+        Index("reservation_waits", "next_us", sqlite_where=text("state IN ('held', 'capturing', 'releasing')"),
+              postgresql_where=text("state IN ('held', 'capturing', 'releasing')")),
+    )  # fmt: skip
+    merchant_id: str = _text(primary_key=True)
+    attempt_id: str = _text(primary_key=True)
+    mode: str = _text()
+    payment_id: str = _text()
+    rail: str = _text()
+    account: str = _text()
+    authorisation: str = _text()
+    """The rail's id of it."""
+    state: str = _text()
+    """held | capturing | releasing | captured | released"""
+    authorised_us: int = _big()
+    """When the buyer paid, for the price."""
+    next_us: int = _big()
+    tries: int = _big()
+    created_us: int = _big()
+
+
 class WebhookSubject(SQLModel, table=True):
     """What a stored webhook is about: one row for each attempt, refund or piece of money that it names."""
 

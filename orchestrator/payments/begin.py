@@ -51,6 +51,8 @@ class Beginning:
     """The rail's page asks the buyer to save the method."""
     standing: StandingCharge | None = None
     """A saved method is charged instead of showing a page."""
+    capture_later: bool = False
+    """The rail only reserves the money."""
     seller: Seller = UNSAID
     """What the rail is told of the merchant, where it takes it."""
 
@@ -173,6 +175,7 @@ class Beginning:
             save_method=self.save_method,
             saved=None if self.standing is None else self.standing.saved,
             step_up=step_up,
+            capture_later=self.capture_later,
             statement_suffix="" if address else self.seller.statement_descriptor,
             merchant_category="" if address else self.seller.merchant_category,
         )

@@ -38,6 +38,8 @@ from orchestrator.payments.wire_json import charges_saved, steps_up
 from rates.money import Asset, Money
 
 OF_PAYMENT: Final = ("merchant_id", "payment_id")
+AUTHORISATION: Final = "authorisation"
+"""In the detail of an event: the money is reserved under this id, and not taken yet."""
 _log = structlog.get_logger("confirmation")
 _events = Counter("crossrail_rail_events", "What rails said", ["rail", "kind", "result"])
 _unlisted = Counter("crossrail_declines_unlisted", "Decline codes that are in no table", ["rail", "code"])
@@ -81,6 +83,8 @@ class Confirmation:
             row_lock("payment", merchant, found.payment_id),
             row_lock("checkout_session", merchant, found.session_id),
         ]
+        if event.kind is RailEventKind.CAPTURED or AUTHORISATION in event.detail:
+            locks.append(row_lock("reservation", merchant, found.attempt_id))
         if event.kind is RailEventKind.CAPTURED:
             claim = (event.rail, event.account, event.mode.value, "capture", event.money_id or "")
             locks += credit_locks(merchant, found.mode, found.wallet_id, claim)
@@ -143,8 +147,24 @@ class _Scene:
             changed["rail_reference"] = self.event.rail_reference
         if changed:
             self._update_attempt(**changed)
+        if AUTHORISATION in self.event.detail:
+            self._reserve(str(self.event.detail[AUTHORISATION]))
         self.story.write()
         return {"result": "applied" if fact is not None else "noted", "payment": self.found.payment_id}
+
+    def _reserve(self, authorisation: str) -> None:
+        """Note that the money is reserved: it is taken, or let go, by ``reservations``. The first word counts."""
+        if self._reservation() is not None:
+            return
+        self.changes.insert(
+            "reservation", merchant_id=self.found.merchant_id, attempt_id=self.found.attempt_id, mode=self.found.mode,
+            payment_id=self.found.payment_id, rail=self.found.rail, account=self.found.account,
+            authorisation=authorisation, state="held", authorised_us=self.at_us, next_us=self.view.now_us, tries=0,
+            created_us=self.view.now_us,
+        )  # fmt: skip
+
+    def _reservation(self) -> Row | None:
+        return self.view.one("reservation", self.found.merchant_id, self.found.attempt_id)
 
     def money(self, amount: Money, arrival: Price | str) -> dict[str, Any]:
         """Take money: credit it, or hold it in suspense for a person; never ignore it."""
@@ -200,7 +220,9 @@ class _Scene:
             return "currency_mismatch"
         if amount.units != self.attempt["units"]:
             return "amount_mismatch"
-        if self.at_us <= self.attempt["quote_expires_us"]:
+        held = self._reservation()
+        paid_us = self.at_us if held is None else min(self.at_us, held["authorised_us"])  # the buyer paid then
+        if paid_us <= self.attempt["quote_expires_us"]:
             return Price.from_json(orjson.loads(self.attempt["lines"]))
         return arrival
 

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import select
 
 from adapters.base import ChargesSaved, ScansChain
+from adapters.operations import CapturesLater
 from orchestrator.compliance.screening import ScreeningPolicy
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Attempt, CheckoutSession, Payment, table_of
@@ -40,6 +41,8 @@ class Selection:
     screening: ScreeningPolicy
     public_url: str
     sellers: Sellers
+    captured_later: frozenset[tuple[str, str]] = frozenset()
+    """Rail accounts where money is only reserved first, for methods that can."""
 
     async def select(
         self, merchant_id: str, mode: str, session_id: str, offer_id: str, *, standing: StandingCharge | None = None
@@ -63,6 +66,7 @@ class Selection:
             chain=self._addressing(offer.rail, offer.account) if is_chain(offer) else None,
             save_method=standing is None and bool(session["save_method"]) and self._can_save(offer),
             standing=standing,
+            capture_later=standing is None and self._only_reserves(offer),
             seller=await self.sellers.of(merchant_id),
         )
         for _ in range(CLOSE_ROUNDS_MAX):
@@ -80,6 +84,11 @@ class Selection:
     def _can_save(self, offer: Offer) -> bool:
         adapter = self.calls.rails.get((offer.rail, offer.account))
         return isinstance(adapter, ChargesSaved) and offer.method in adapter.saveable_methods
+
+    def _only_reserves(self, offer: Offer) -> bool:
+        adapter = self.calls.rails.get((offer.rail, offer.account))
+        wanted = (offer.rail, offer.account) in self.captured_later
+        return wanted and isinstance(adapter, CapturesLater) and offer.method in adapter.later_methods
 
     def _addressing(self, rail: str, account: str) -> ChainAddressing:
         adapter = self.calls.rails[rail, account]

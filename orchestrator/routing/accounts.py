@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from adapters.agent_payments import TakesAgentPayments
 from adapters.base import RailAdapter, ScansChain
+from adapters.operations import CapturesLater
 from orchestrator.config_source import ConfigInvalid, Document, Problem, Trail
 from orchestrator.routing.catalogue import AccountLimits, Catalogue
 from orchestrator.routing.countries import country_hint, is_country
@@ -20,6 +21,10 @@ def catalogue_of(settings: Settings, document: Document, rails: Rails) -> Catalo
     limits: dict[tuple[str, str], AccountLimits] = {}
     problems: list[Problem] = []
     for place, block in blocks.items():
+        adapter = rails[place]
+        if block.capture == "manual" and not (isinstance(adapter, CapturesLater) and adapter.later_methods):
+            trail = ("rails", place[0], "accounts", place[1], "capture")
+            problems.append(document.problem(trail, "this rail takes money at once: it reserves none"))
         if block.serves == Serves():
             continue
         limits[place] = AccountLimits(_countries(block, document), block.serves.merchants)
@@ -28,6 +33,16 @@ def catalogue_of(settings: Settings, document: Document, rails: Rails) -> Catalo
         raise ConfigInvalid(problems)
     off = frozenset(place for place, block in blocks.items() if not block.enabled)
     return Catalogue.of((adapter for place, adapter in rails.items() if place not in off), off, limits)
+
+
+def reserving(settings: Settings) -> frozenset[tuple[str, str]]:
+    """Return the accounts where money is only reserved first."""
+    return frozenset(
+        (rail, name)
+        for rail, block in settings.rails.items()
+        for name, account in block.accounts.items()
+        if account.capture == "manual"
+    )
 
 
 def _regions(document: Document) -> Mapping[str, tuple[str, ...]]:

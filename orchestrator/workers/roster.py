@@ -46,6 +46,7 @@ def workers(services: Services) -> list[Worker]:
     roster: list[Worker] = [
         PeriodicWorker("inbox", INBOX_POLL_S, _more(services.inbox.run_once), services.inbox.arrived),
         PeriodicWorker("settlement", WATCH_POLL_S, _more(services.watch.run_once), services.watch.nudged),
+        PeriodicWorker("reservations", REFUNDS_POLL_S, _more(services.reservations.run_once)),
         PeriodicWorker("refunds", REFUNDS_POLL_S, _more(RefundWatch(services.refunds).run_once)),
         PeriodicWorker("disputes", REFUNDS_POLL_S, _more(services.disputes.run_once)),
         PeriodicWorker("dispute_lists", DISPUTE_LISTS_POLL_S, _once(services.disputes.poll)),

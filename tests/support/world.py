@@ -139,6 +139,7 @@ class World:
             ("inbox", services.inbox.run_once),
             *(("chains", watch.run_once) for watch in self.watches),
             ("watch", services.watch.run_once),
+            ("reservations", services.reservations.run_once),
             ("expiry", services.expiry.run_once),
             ("refunds", RefundWatch(services.refunds).run_once),
             ("disputes", services.disputes.run_once),
