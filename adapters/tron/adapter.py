@@ -17,9 +17,7 @@ class TronRail(ChainRail):
 
     def __init__(self, account: RailAccount, http: aiohttp.ClientSession) -> None:
         super().__init__(account, http, wire.FAMILY)
-        # A node serves its HTTP API beside /jsonrpc.
-        urls = [url.rstrip("/").removesuffix(wire.FAMILY.rpc_path) for url in self._config.rpc_urls]
-        self._sender = TronSender(urls, http, self._config.options.timeout_seconds)
+        self._sender = TronSender(self._config.rpc_urls, http, self._config.options.timeout_seconds)
 
     @property
     def sender(self) -> TronSender:

@@ -14,17 +14,18 @@ import orjson
 from adapters.kit.chain.rpc import NodeRpc
 from adapters.sending import SendFailed
 
+RPC_PATH: Final = "/jsonrpc"
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class TronHttp:
-    """``url`` without ``/wallet``; ``rpc`` is the same node's ``/jsonrpc``."""
+    """``rpc_url`` is the node's JSON-RPC as it is configured; its HTTP API lies beside it."""
 
-    def __init__(self, url: str, http: aiohttp.ClientSession, timeout_seconds: float) -> None:
-        self._url = url.rstrip("/")
+    def __init__(self, rpc_url: str, http: aiohttp.ClientSession, timeout_seconds: float) -> None:
+        self._url = rpc_url.rstrip("/").removesuffix(RPC_PATH)
         self._http = http
         self._timeout_seconds = timeout_seconds
-        self.rpc = NodeRpc(f"{self._url}/jsonrpc", http, timeout_seconds)
+        self.rpc = NodeRpc(rpc_url, http, timeout_seconds)
 
     async def post(self, path: str, **body: Any) -> dict[str, Any]:
         """Return the answer, which may be ``{}``: "I know none", or a node that is ill. Raises SendFailed."""

@@ -44,10 +44,10 @@ UNCLEAR_CODES: Final = frozenset(
 
 
 class TronSender:
-    """SendsOnChain of one TRON network. ``urls`` are of the HTTP API, without ``/wallet``."""
+    """SendsOnChain of one TRON network."""
 
-    def __init__(self, urls: Sequence[str], http: aiohttp.ClientSession, timeout_seconds: float = 10.0) -> None:
-        self._nodes = [TronHttp(url, http, timeout_seconds) for url in urls]
+    def __init__(self, rpc_urls: Sequence[str], http: aiohttp.ClientSession, timeout_seconds: float = 10.0) -> None:
+        self._nodes = [TronHttp(url, http, timeout_seconds) for url in rpc_urls]
 
     @property
     def coin_decimals(self) -> int:

@@ -59,7 +59,7 @@ async def sender(family: str, *nodes: web.Application | None) -> AsyncIterator[S
             urls.append(address(bound))
             await stack.enter_async_context(serving(app, bound))
         if family == "tron":
-            yield TronSender(urls, http, 2.0)
+            yield TronSender([f"{url}/jsonrpc" for url in urls], http, 2.0)
         else:
             yield EvmSender(1, [NodeRpc(f"{url}/jsonrpc", http, 2.0) for url in urls])
 
