@@ -312,9 +312,11 @@ async def _end(life: Life) -> None:
     await look(life)
     for id_, fight in list(life.fights.items()):
         number, which = life.money.index(fight.paid), int(id_[-1])
-        if fight.withdrawals > fight.returns:
+        for _ in range(fight.withdrawals - fight.returns):
             await tell_dispute(life, number, which, DisputeState.WON, Funds.RETURNED)
-        else:  # also where it was lost and nothing stands: what was set aside waits for the funds, or for another word
+        if (
+            fight.state is not DisputeState.WON
+        ):  # also where it was lost and nothing stands: what was set aside waits for the funds, or for another word
             await tell_dispute(life, number, which, DisputeState.CLOSED, Funds.UNCHANGED)
     sums = await _sums(life)
     assert not any(sums.get((code, asset)) for code in ("wallet:frozen", "wallet:refunding", "dispute:receivable")

@@ -13,7 +13,7 @@ from orchestrator.database import tables
 from orchestrator.database.unit import Row
 from rates.money import Money
 from tests.integration.payments.scene import ACCOUNT, BRL, RAIL
-from tests.support.money_back_life import ENDED, MERCHANTS, Fight, Life, Paid
+from tests.support.money_back_life import MERCHANTS, Fight, Life, Paid
 
 
 async def tell_dispute(
@@ -31,7 +31,7 @@ async def tell_dispute(
     order = await _Order.before(life, id_, paid)
     for _ in range(2):
         await life.disputes.apply(event)
-    if state in ENDED or fight.state not in ENDED:
+    if _rank(state, inquiry=inquiry) >= _rank(fight.state, inquiry=fight.inquiry):  # a word of an earlier step is late
         fight.state = state
     fight.inquiry &= inquiry
     _move_funds(life, fight, funds)
@@ -40,26 +40,28 @@ async def tell_dispute(
     await order.assert_kept(life, fight)
 
 
+def _rank(state: DisputeState, *, inquiry: bool) -> tuple[bool, int]:
+    steps = [DisputeState.NEEDS_ANSWER, DisputeState.UNDER_REVIEW]
+    return not inquiry, steps.index(state) if state in steps else len(steps)
+
+
 def _move_funds(life: Life, fight: Fight, funds: Funds) -> None:
-    stands = fight.withdrawals > fight.returns
-    if funds is Funds.WITHDRAWN and fight.withdrawals < fight.returns:
-        fight.withdrawals += 1
-    elif funds is Funds.WITHDRAWN and not stands:
-        fight.withdrawals += 1
+    """The rail has the money while it took it once oftener than it gave it back, in whatever order we hear of that."""
+    stood = fight.withdrawals - fight.returns
+    fight.withdrawals += funds is Funds.WITHDRAWN
+    fight.returns += funds is Funds.RETURNED
+    if funds is Funds.WITHDRAWN and stood == 0:
         fight.withdrawn = min(fight.amount, fight.paid.room)
         fight.above = fight.amount - fight.withdrawn
         fight.paid.withdrawn += fight.withdrawn
         life.at_rail -= fight.amount
-    elif funds is Funds.RETURNED and stands:
-        fight.returns += 1
+    elif funds is Funds.RETURNED and stood == 1:
         life.at_rail += fight.withdrawn + fight.above
         fight.paid.withdrawn -= fight.withdrawn
         fight.withdrawn = fight.above = 0
         life.together += fight.clawed
         life.customers += fight.clawed
         fight.clawed = 0
-    elif funds is Funds.RETURNED and fight.returns == fight.withdrawals:
-        fight.returns += 1
 
 
 def _claw(life: Life, fight: Fight, local: int) -> None:
