@@ -123,7 +123,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def opened_stage(url: str, folder: Path) -> AsyncIterator[Stage]:
+async def opened_stage(url: str, folder: Path, *, capture: str = "automatic") -> AsyncIterator[Stage]:
+    """``capture``: whether Stripe's money is only reserved first."""
     posts: list[Post] = []
     arrived: Counter[str] = Counter()
 
@@ -140,5 +141,6 @@ async def opened_stage(url: str, folder: Path) -> AsyncIterator[Stage]:
     def catching(app: web.Application, _services: Services) -> None:
         app.middlewares.append(catch)
 
-    async with world(url, folder, setups=[catching], loops=False) as here:
+    overrides = {"rails": {"stripe": {"accounts": {"main": {"capture": capture}}}}}
+    async with world(url, folder, overrides=overrides, setups=[catching], loops=False) as here:
         yield Stage(here, posts, arrived)

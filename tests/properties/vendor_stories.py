@@ -238,6 +238,7 @@ class Life:
         """Make everything due and ask."""
         await self._make_due()
         await self.services.watch.run_once()
+        await self.services.reservations.run_once()
         await self.services.inbox.run_once()
         await RefundWatch(self.services.refunds).run_once()
         await self.services.disputes.poll()
@@ -247,6 +248,8 @@ class Life:
         for name, model in (("attempt", tables.Attempt), ("refund", tables.Refund), ("dispute", tables.Dispute)):
             for row in await self._rows(model):
                 await self._due(name, "next_check_us", self.merchant, (self.merchant, row["id"]))
+        for row in await self._rows(tables.Reservation):
+            await self._due("reservation", "next_us", self.merchant, (self.merchant, row["attempt_id"]))
         for row in await self._all(tables.RawWebhook):
             if row["state"] == "received":
                 await self._due("raw_webhook", "next_try_us", PLATFORM, (row["id"],))
@@ -279,6 +282,7 @@ class Life:
         exact["attempts"] = [
             _only(row, "status", "received_units", "open_at_rail") for row in await self._rows(tables.Attempt)
         ]
+        exact["reservations"] = [row["state"] for row in await self._rows(tables.Reservation)]
         exact["captures"] = [
             _only(row, "status", "units", "credited_units", "refunding_units", "refunded_units", "withdrawn_units")
             for row in await self._rows(tables.Capture)
