@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import pickle
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -78,9 +79,6 @@ async def read_aside(source: Source, catalogue: Catalogue, today: date) -> Rules
 
 # --- between the two processes ----------------------------------------------------------------------------------------
 
-_KEPT: list[Ruleset] = []
-"""In the child: what was read and is being handed over."""
-
 
 def _read_in_a_child(source: Source, catalogue: Catalogue, today: date) -> Ruleset:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
@@ -88,15 +86,15 @@ def _read_in_a_child(source: Source, catalogue: Catalogue, today: date) -> Rules
 
 
 def _fetch(child: ProcessPoolExecutor, source: Source, catalogue: Catalogue, today: date) -> Ruleset:
-    told = child.submit(_read_in_child, source, catalogue.portable(), today).result(READ_TIMEOUT_S)
+    told, slices = child.submit(_read_in_child, source, catalogue.portable(), today).result(READ_TIMEOUT_S)
     if isinstance(told, tuple):
         raise ConfigInvalid(told)
     collecting = gc.isenabled()
     gc.disable()  # what comes now is all kept: looking through it for rubbish would stop everybody
     try:
         rules: list[Rule] = []
-        while slice_ := child.submit(_slice_in_child, len(rules)).result(READ_TIMEOUT_S):
-            rules.extend(slice_)
+        for slice_ in slices:
+            rules.extend(pickle.loads(slice_))  # noqa: S301  # our own child's
         return compiled(replace(told, rules=tuple(rules)))
     finally:
         gc.freeze()  # thousands of rules that live long: the collector's next look would stop everybody for 30 ms
@@ -104,14 +102,18 @@ def _fetch(child: ProcessPoolExecutor, source: Source, catalogue: Catalogue, tod
             gc.enable()
 
 
-def _read_in_child(source: Source, catalogue: Catalogue, today: date) -> Ruleset | tuple[Problem, ...]:
+def _read_in_child(
+    source: Source, catalogue: Catalogue, today: date
+) -> tuple[Ruleset | tuple[Problem, ...], list[bytes]]:
+    """Return the ruleset without its rules, and those in slices that are still to be unpacked.
+
+    All in one answer: a request for each slice would wait for the interpreter's lock again and again, for minutes where
+    the parent is never idle.
+    """
     try:
         ruleset = read(source, catalogue, today)
     except ConfigInvalid as invalid:
-        return invalid.problems
-    _KEPT[:] = [ruleset]
-    return replace(ruleset, rules=())
-
-
-def _slice_in_child(start: int) -> tuple[Rule, ...]:
-    return _KEPT[0].rules[start : start + SLICE]
+        return invalid.problems, []
+    rules = ruleset.rules
+    slices = [pickle.dumps(rules[start : start + SLICE]) for start in range(0, len(rules), SLICE)]
+    return replace(ruleset, rules=()), slices
