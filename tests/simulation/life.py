@@ -31,8 +31,9 @@ from tests.simulation.house import COUNTRIES, MERCHANT, MODE, House, house
 
 STEPS = 24
 """For each payment of a story."""
-REST_HOURS = (*[1] * 10, *[5] * 8)
-"""Sessions last half an hour, a check is at most an hour away, a key is kept for a day: all has ended then."""
+REST_HOURS = (*[1] * 10, *[5] * 12)
+"""Sessions last half an hour, a check is at most an hour away, a key is kept for a day, a person is asked after twenty checks
+(one in each of these rounds): all has ended then."""
 
 
 @dataclass
