@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from prometheus_client import Gauge
 
+from orchestrator.database.sleepers import end_sleepers
 from orchestrator.database.unit import Claim, Row
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ class Ownership:
         if wanted.let_go:
             await connection.fetch(_RENEW, self._owner, wanted.let_go, 0)
         if wanted.take:
-            # It waits for flushes of the old owner that read the row and have not committed; then it is tried again.
+            # It waits for flushes of the old owner that read the row and have not committed; then it is tried again. One
+            # that sleeps in the middle of its flush would be waited for for ever.
+            await end_sleepers(connection, self._lease_s)
             held |= dict(await connection.fetch(_TAKE, self._owner, self._address, wanted.take, until_us, now_us))
         _owned.set(len(held))
         offset_s = time.monotonic() - now_us / 1e6

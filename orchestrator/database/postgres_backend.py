@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.database.flush import Result, Steps
 from orchestrator.database.postgres_sql import Prepared, Shape, Write, prepared, select, write_sql
 from orchestrator.database.schema import COLUMNS, ROW_OF
+from orchestrator.database.sleepers import PAUSE_S_MAX, WRITER_NAME, end_sleepers
 from orchestrator.database.statements import Insert, Select
 from orchestrator.database.unit import Row
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     import asyncpg
 
 STATEMENT_TIMEOUT_S = 30
-PAUSE_S_MAX = 10.0
-"""A process that stops in the middle of a flush (SIGSTOP, a frozen machine) holds its locks so long; then the server rolls
-it back and the others go on."""
 REPLAN_EVERY = 1024
 COPY_ROWS_MIN = 8
 """Rows from which COPY is cheaper than an INSERT of arrays, on both sides."""
@@ -68,7 +66,7 @@ class PostgresBackend:
                     # For our own ANALYZE: a tenth of the usual sample says enough, and nobody waits half a second for it.
                     "default_statistics_target": "10",
                     "idle_in_transaction_session_timeout": str(int(self._pause_s_max * 1000)),
-                    "application_name": "crossrail-writer",
+                    "application_name": WRITER_NAME,
                 },
             )
             self._memory = _Memory({row["name"]: row["rows"] for row in await self._connection.fetch(_KNOWN_ROWS)})
@@ -91,9 +89,11 @@ class PostgresBackend:
         await transaction.start()
         try:
             results = await _drive(connection, steps, self._memory)
-        except BaseException:
+        except BaseException as error:
             if not connection.is_closed():
                 await transaction.rollback()
+                if isinstance(error, TimeoutError):  # perhaps it waited for the locks of a process that sleeps
+                    await end_sleepers(connection, self._pause_s_max)
             raise
         try:
             await transaction.commit()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
 
 from orchestrator.clock import SystemClock
+from orchestrator.database import postgres_backend
 from orchestrator.database.ownership import Ownership
+from orchestrator.database.postgres_backend import PostgresBackend
 from orchestrator.database.unit import NotOwner
 from orchestrator.database.writer import FORWARDABLE, Forwardable, Writer, backend_for
 from orchestrator.ledger.check import check
@@ -129,3 +132,66 @@ async def test_a_takeover_waits_for_a_flush_that_has_read_the_lease(postgres_url
         await connection.close()
         await one.close()
         await two.close()
+
+
+async def _rows_that_never_come() -> AsyncIterator[bytes]:
+    await asyncio.Event().wait()
+    yield b""
+
+
+async def _asleep_in_copy(connection: asyncpg.Connection[Any]) -> asyncio.Task[str]:
+    """Do what a flush does, as far as its long insert, and stop there: the server waits for rows, its locks are held."""
+    await connection.execute("BEGIN")
+    await connection.fetch("SELECT * FROM writer_lease WHERE group_id >= 0 ORDER BY group_id FOR SHARE")
+    await connection.fetch("SELECT * FROM account FOR UPDATE")
+    copying = asyncio.create_task(connection.copy_to_table("unit_key", source=_rows_that_never_come(), format="csv"))
+    await asyncio.sleep(0.3)
+    assert not copying.done()
+    return copying
+
+
+@asynccontextmanager
+async def _sleeping_writer(url: str) -> AsyncIterator[None]:
+    name = {"application_name": "crossrail-writer", "idle_in_transaction_session_timeout": "200"}
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10, server_settings=name)
+    copying = await _asleep_in_copy(connection)
+    try:
+        yield
+    finally:
+        copying.cancel()
+        connection.terminate()
+        await asyncio.gather(copying, return_exceptions=True)
+
+
+async def test_an_owner_that_sleeps_in_the_middle_of_a_copy_is_replaced(postgres_url: str) -> None:
+    one, two = _ownership(postgres_url, "one"), _ownership(postgres_url, "two", lease_s=1.0)
+    try:
+        await one.look()
+        await expire(postgres_url, "one")
+        async with _sleeping_writer(postgres_url):
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await two.look()
+            assert not two.held, "a flush that is under way is waited for"
+            await asyncio.sleep(1.0)
+            await two.look()
+            assert len(two.held) == GROUPS
+    finally:
+        await one.close()
+        await two.close()
+
+
+async def test_a_writer_without_leases_is_freed_from_one_that_sleeps_in_the_middle_of_a_copy(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_backend, "STATEMENT_TIMEOUT_S", 1.0)
+    backend = PostgresBackend(postgres_url.replace("+asyncpg", ""), pause_s_max=0.5)
+    writer = Writer(backend, SystemClock())
+    await writer.open()
+    try:
+        await writer.submit(top_up("before", key="before"))
+        async with _sleeping_writer(postgres_url):
+            applied = await asyncio.wait_for(writer.submit(top_up("behind", key="behind")), 10)
+            assert not applied.duplicate
+    finally:
+        await writer.close()
+    assert await _entries(postgres_url) == 2
