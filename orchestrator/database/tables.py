@@ -1525,7 +1525,11 @@ class DeliveryAttempt(SQLModel, table=True):
 class Review(SQLModel, table=True):
     """Something that needs a person."""
 
-    __table_args__ = _args(Index("review_open", "merchant_id", "mode", "status", "id"), Index("review_id", "id"))
+    __table_args__ = _args(
+        Index("review_open", "merchant_id", "mode", "status", "id"),
+        Index("review_id", "id"),
+        Index("review_subject", "merchant_id", "subject"),
+    )
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
     mode: str = _text()

@@ -20,6 +20,7 @@ from orchestrator.ledger.refund_recipes import Refunding, refunded_above, to_wal
 from orchestrator.payments.crediting import ask_a_person, holding_of
 from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.pricing import Price
+from orchestrator.payments.refund_questions import withdraw
 from orchestrator.payments.refund_terms import Share, Sources, Whole, free_of, refund_object, take
 from orchestrator.payments.story import Story, money_body, usd_body
 from rates.money import Asset, Money
@@ -295,15 +296,19 @@ class Book:
         self.story.refunds(opened=-share.units, gone=share.units)
         self._end(refund, "succeeded", EventType.REFUND_SUCCEEDED, rail_reference=reference or refund["rail_reference"])
 
-    def fail(self, refund: Row, why: str, **said: Any) -> None:
-        """The rail did not carry it out: the credit is back where it was taken from. ``said``: columns, its own words."""
+    def fail(self, refund: Row, why: str, *, asks: bool = True, **said: Any) -> None:
+        """The rail did not carry it out: the credit is back where it was taken from. ``said``: columns, its own words.
+
+        ``asks``: a person does not know yet.
+        """
         share, sources = Share.of_row(refund), Sources.of_row(refund)
         self._put_back(sources, gone=False)
         self._move(refunding_units=-share.local.units)
         self.changes.post(self._entries(refund).failed())
         self.story.refunds(opened=-share.units)
         self._end(refund, "failed", EventType.REFUND_FAILED, failure=why[:200], **said)
-        self._ask("refund_failed", refund["id"], why=why[:200], amount=usd_body(share.units))
+        if asks:
+            self._ask("refund_failed", refund["id"], why=why[:200], amount=usd_body(share.units))
 
     def come_back(self, refund: Row, why: str, **said: Any) -> None:
         """A refund that was through came back: the money is with us again, and so is the credit."""
@@ -328,6 +333,7 @@ class Book:
             self._wake_disputes()
         new = {"status": status, "updated_us": self.view.now_us, **columns}
         self.changes.update("refund", (self.at.merchant_id, refund["id"]), **new)
+        withdraw(self.view, self.changes, refund)
         self.story.tell(self._fact(), refund=refund["id"], outcome=status)
         self.story.write()
         emit(self.changes, type_, refund["id"], refund_object({**refund, **new}), self.at.merchant_id)

@@ -1,4 +1,7 @@
-"""Watching refunds until they ended: what was sent without an answer is asked about first, a person after many checks."""
+"""Watching refunds until they ended: what was sent without an answer is asked about first.
+
+A person is asked after many checks, and at once when the rail keeps our key no longer: see ``refund_questions``.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,14 @@ import structlog
 from sqlalchemy import select
 
 from adapters import operations
-from adapters.base import RailError
+from adapters.base import RailAdapter, RailError
 from adapters.operations import RefundRefused
 from orchestrator.database.tables import Refund, table_of
 from orchestrator.database.unit import Changes, Row, View
 from orchestrator.errors import NotFound
-from orchestrator.payments.crediting import ask_a_person
+from orchestrator.payments.refund_questions import ask_not_sent_again, ask_overdue, questions_lock
 from orchestrator.payments.refund_terms import OPEN
 from orchestrator.payments.refunds import CHECK_FIRST_US, Refunds
-from orchestrator.payments.story import money_body
-from rates.money import Asset, Money
 
 CHECKS_MAX: Final = 20
 """After so many checks of a refund that has not ended a person is asked; the checks go on."""
@@ -67,6 +68,7 @@ class RefundWatch:
         if not isinstance(adapter, operations.Refunds):
             _log.error("rail_not_configured", rail=refund["rail"], account=refund["account"], refund=refund["id"])
             return
+        said = "nothing under our id"
         try:
             if await self.refunds.ask(refund):
                 return
@@ -75,10 +77,24 @@ class RefundWatch:
             return
         except (RailError, TimeoutError) as error:
             self.refunds.say("rail_not_answering", refund, error)
+            said = f"no answer: {type(error).__name__}"
+        else:
+            if refund["status"] == "sent" and self.refunds.clock.now_us() < _trusted_until_us(refund, adapter):
+                await self.refunds.call(refund, again=True)  # the same order under the same key gives the same refund
+        await self._ask_once(refund, _trusted_until_us(refund, adapter), said)
+
+    async def _ask_once(self, refund: Row, until_us: int, said: str) -> None:
+        """Ask a person as soon as a refund of which nothing is known can be sent no more."""
+        if refund["status"] != "sent" or self.refunds.clock.now_us() < until_us:
             return
-        age_s = (self.refunds.clock.now_us() - refund["created_us"]) / 1_000_000
-        if refund["status"] == "sent" and age_s < adapter.resend_window_seconds - RESEND_MARGIN_S:
-            await self.refunds.call(refund)  # the same order under the same key gives the same refund
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            row = view.one("refund", refund["merchant_id"], refund["id"])
+            if row is not None:
+                ask_not_sent_again(view, changes, row, until_us, said)
+            return {}
+
+        await self.refunds.submit(refund, decide, questions_lock(refund))
 
     async def _look_at_chain(self, refund: Row) -> None:
         try:
@@ -94,26 +110,28 @@ class RefundWatch:
 
     async def _claim(self, refund: Row) -> bool:
         """Move the next check on, if nobody else has; ask a person after many."""
+        adapter = self.refunds.rails.get((refund["rail"], refund["account"]))
+        on_chain = refund["destination"] == "address"
+        until_us = None if adapter is None or on_chain else _trusted_until_us(refund, adapter)
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             row = view.one("refund", refund["merchant_id"], refund["id"])
             if row is None or row["status"] not in OPEN or row["next_check_us"] != refund["next_check_us"]:
                 return {"mine": False}
             wait_us = min(CHECK_FIRST_US * 2 ** min(row["checks"], 30), CHECK_LAST_US)
+            if row["status"] == "sent" and until_us is not None and until_us > view.now_us:
+                wait_us = min(wait_us, until_us - view.now_us)  # the moment from which only a person can do something
             checks = row["checks"] + 1
             changes.update(
                 "refund", (row["merchant_id"], row["id"]), checks=checks, next_check_us=view.now_us + wait_us
             )
             if checks == CHECKS_MAX:
-                reason = "refund_unknown_too_long" if row["status"] == "sent" else "refund_pending_too_long"
-                _overdue(view, changes, row, reason)
+                ask_overdue(view, changes, row)
             return {"mine": True}
 
-        return bool((await self.refunds.submit(refund, decide)).get("mine"))
+        return bool((await self.refunds.submit(refund, decide, questions_lock(refund))).get("mine"))
 
 
-def _overdue(view: View, changes: Changes, refund: Row, reason: str) -> None:
-    """Ask a person about a refund that does not end."""
-    local = Money(refund["local_units"], Asset.parse(refund["asset"]))
-    ask_a_person(view, changes, refund["merchant_id"], refund["mode"], reason=reason, subject=refund["id"],
-                 payment_id=refund["payment_id"], evidence={"amount": money_body(local), "rail": refund["rail"]})  # fmt: skip
+def _trusted_until_us(refund: Row, adapter: RailAdapter) -> int:
+    """Return until when the rail surely knows our key, so that the same order is no second refund."""
+    return int(refund["created_us"] + (adapter.resend_window_seconds - RESEND_MARGIN_S) * 1_000_000)

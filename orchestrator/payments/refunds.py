@@ -24,12 +24,13 @@ from adapters.operations import RefundEvent, RefundOrder, RefundRefused, RefundS
 from orchestrator.clock import Clock, from_us, to_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Capture, Deposit, Payment, Refund, table_of
-from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
+from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Invalid, NotFound, Refusal
 from orchestrator.ids import new_id
 from orchestrator.payments.confirmation import NotOurs
 from orchestrator.payments.refund_book import Book, MoneyRow, RefundWanted, lot_locks
+from orchestrator.payments.refund_questions import LOST, questions_lock, withdraw
 from orchestrator.payments.refund_terms import OPEN, Share
 from orchestrator.settings import RefundPolicy
 from orchestrator.sweeps.refunds import ChainRefunds
@@ -136,7 +137,8 @@ class Refunds:
             return
         await self.call(refund)
 
-    async def call(self, refund: Row) -> None:
+    async def call(self, refund: Row, *, again: bool = False) -> None:
+        """Ask the rail. ``again``: an earlier call had no answer, so that whatever this one meets, it may have acted."""
         try:
             async with asyncio.timeout(CALL_S_MAX):
                 event = await self._asked(refund)
@@ -146,7 +148,8 @@ class Refunds:
             self.say("refund_outcome_unknown", refund, error)
         except RailError as error:  # nothing happened there
             self.say("refund_not_sent", refund, error)
-            await self._mark_not_sent(refund, str(error))
+            if not again:
+                await self._mark_not_sent(refund, str(error))
         except Refusal as error:  # of our own chain machine: nothing was sent
             self.say("refund_not_sent", refund, error)
             if isinstance(error, Conflict):
@@ -224,8 +227,10 @@ class Refunds:
 
         await self.submit(refund, decide)
 
-    async def submit(self, refund: Row, decide: Callable[[View, Changes], Mapping[str, Any]]) -> Mapping[str, Any]:
-        locks = (row_lock("refund", refund["merchant_id"], refund["id"]),)
+    async def submit(
+        self, refund: Row, decide: Callable[[View, Changes], Mapping[str, Any]], *more: Lock
+    ) -> Mapping[str, Any]:
+        locks = (row_lock("refund", refund["merchant_id"], refund["id"]), *more)
         return (await self.writer.submit(Unit(refund["merchant_id"], refund["mode"], None, locks, decide))).answer
 
     # --- what the rail says -------------------------------------------------------------------------------------------
@@ -272,11 +277,14 @@ class Refunds:
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             row = view.one("refund", refund["merchant_id"], refund["id"])
             if row is not None and row["status"] in OPEN:
+                found: dict[str, Any] = {} if row["status"] == "pending" else {"checks": 0}
+                """From here on it is watched as one that is known: a person is asked if that does not end either."""
                 changes.update("refund", (row["merchant_id"], row["id"]), status="pending", updated_us=view.now_us,
-                               rail_reference=event.rail_reference or row["rail_reference"])  # fmt: skip
+                               rail_reference=event.rail_reference or row["rail_reference"], **found)  # fmt: skip
+                withdraw(view, changes, row, LOST)
             return {}
 
-        await self.submit(refund, decide)
+        await self.submit(refund, decide, questions_lock(refund))
         return "pending"
 
     async def fail(self, refund: Row, why: str, **said: Any) -> None:
@@ -284,7 +292,7 @@ class Refunds:
 
     async def ended(self, refund: Row, book_it: Callable[[Book, Row], None], outcome: str) -> str:
         """Book the end of a refund: each outcome once for ever."""
-        at = await self._at(refund)
+        at = _at(refund)
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             row = view.one("refund", refund["merchant_id"], refund["id"])
@@ -294,14 +302,24 @@ class Refunds:
             book_it(Book.open(view, changes, at, self.policy.returned(at.rail)), row)
             return {"result": outcome}
 
-        locks = [*at.locks(), row_lock("refund", refund["merchant_id"], refund["id"]), *lot_locks(refund)]
-        unit = Unit(refund["merchant_id"], refund["mode"], f"refund:{refund['id']}:{outcome}", locks, decide)
+        key = f"refund:{refund['id']}:{outcome}"
+        unit = Unit(refund["merchant_id"], refund["mode"], key, self.locks(refund), decide)
         return str((await self.writer.submit(unit)).answer["result"])
 
-    async def _at(self, refund: Row) -> MoneyRow:
-        name = "capture" if refund["money_id"].startswith("cap_") else "deposit"
-        return MoneyRow(name, refund["merchant_id"], refund["mode"], refund["money_id"], refund["payment_id"],
-                        refund["wallet_id"], refund["rail"], refund["account"])  # fmt: skip
+    @staticmethod
+    def locks(refund: Row) -> list[Lock]:
+        """Return what the end of a refund locks."""
+        own = row_lock("refund", refund["merchant_id"], refund["id"])
+        return [*_at(refund).locks(), own, *lot_locks(refund), questions_lock(refund)]
+
+    def never_happened(self, view: View, changes: Changes, refund: Row, why: str) -> None:
+        """Fail, under ``locks``, a refund that a person could not find at the rail. Raises Conflict where it was found."""
+        row = view.one("refund", refund["merchant_id"], refund["id"])
+        assert row is not None, "refunds are never deleted"
+        if row["status"] != "sent":
+            raise Conflict("refund_was_found", f"{refund['id']} is {row['status']}: the rail knows it")
+        at = _at(refund)
+        Book.open(view, changes, at, self.policy.returned(at.rail)).fail(row, f"not at the rail: {why}", asks=False)
 
     async def _made_at_rail(self, event: RefundEvent) -> str:
         """Somebody made a refund in the vendor's dashboard: when it is through, it is a fact. Raises NotOurs."""
@@ -342,6 +360,12 @@ class Refunds:
 def _failed(book: Book, row: Row, why: str, **said: Any) -> None:
     end = book.come_back if row["status"] == "succeeded" else book.fail
     end(row, why, **said)
+
+
+def _at(refund: Row) -> MoneyRow:
+    name = "capture" if refund["money_id"].startswith("cap_") else "deposit"
+    return MoneyRow(name, refund["merchant_id"], refund["mode"], refund["money_id"], refund["payment_id"],
+                    refund["wallet_id"], refund["rail"], refund["account"])  # fmt: skip
 
 
 def _money_row(table: str, row: Row, wallet_id: str) -> MoneyRow:

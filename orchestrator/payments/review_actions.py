@@ -12,6 +12,7 @@ from orchestrator.database.unit import Entry, Row
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.journal import credit, debit, entry
 from orchestrator.ledger.recipes import Holding
+from orchestrator.payments.refund_questions import LOST
 from rates.money import Money
 
 
@@ -26,6 +27,9 @@ class Action(StrEnum):
     """Nothing is done: the money stays in suspense, where it is owed. It can be credited or sent back later."""
     CHECK_AGAIN = "check_again"
     """Ask the rail now, and wait for its word."""
+    NOT_REFUNDED = "not_refunded"
+    """A person looked at the rail and it has no such refund: it has failed, its credit is back where it was. Should the rail
+    say later that it was through, that is booked as the fact that it is."""
     ACCEPT = "accept"
     """Seen: there is nothing to book."""
 
@@ -51,6 +55,8 @@ def _possible(reason: str, subject: str) -> tuple[Action, ...]:
         return (Action.CREDIT, Action.PLAN_REFUND, Action.IGNORE)
     if subject.startswith("att_"):
         return (Action.CHECK_AGAIN, Action.ACCEPT)
+    if reason in LOST:
+        return (Action.NOT_REFUNDED, Action.ACCEPT)
     return (Action.ACCEPT,)
 
 

@@ -26,6 +26,7 @@ from orchestrator.payments.deposits import Deposits
 from orchestrator.payments.payment import Fact
 from orchestrator.payments.pricer import Pricer
 from orchestrator.payments.pricing import Price
+from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.review_actions import Action, actions_of, refunded_outside
 from orchestrator.payments.story import Story, usd_body
 from rates.money import Asset, Money
@@ -103,11 +104,13 @@ class Parts(Protocol):
     def deposits(self) -> Deposits: ...
     @property
     def rails(self) -> Rails: ...
+    @property
+    def refunds(self) -> Refunds: ...
 
 
 def reviews_of(parts: Parts) -> Reviews:
     allotment = Allotment(parts.writer, parts.reads, parts.deposits.desk, parts.rails)
-    return Reviews(parts.writer, parts.reads, parts.pricer, parts.clock, allotment)
+    return Reviews(parts.writer, parts.reads, parts.pricer, parts.clock, allotment, parts.refunds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class Reviews:
     pricer: Pricer
     clock: Clock
     allotment: Allotment
+    refunds: Refunds
 
     async def find(self, review_id: str) -> Row:
         """Return one ``review`` row of any merchant. Raises NotFound."""
@@ -163,6 +167,8 @@ class Reviews:
                 return await self._credit(review, decision)
             case Action.REFUNDED_OUTSIDE:
                 return await self._refunded(review, decision)
+            case Action.NOT_REFUNDED:
+                return await self._not_refunded(review, decision)
             case Action.CHECK_AGAIN:
                 return self._check_again(review, decision)
             case _:
@@ -219,6 +225,16 @@ class Reviews:
             return {"capture": capture["id"]}
 
         return _unit_of(review, decision, found.locks(review), book)
+
+    async def _not_refunded(self, review: Row, decision: Decision) -> Unit:
+        refund = await self.refunds.find(review["subject"])
+        locks = [row_lock("review", review["merchant_id"], review["id"]), *self.refunds.locks(refund)]
+
+        def book(view: View, changes: Changes) -> Mapping[str, Any]:
+            self.refunds.never_happened(view, changes, refund, decision.note)
+            return {"refund": refund["id"], "returned": usd_body(refund["units"])}
+
+        return _unit_of(review, decision, locks, book)
 
     def _check_again(self, review: Row, decision: Decision) -> Unit:
         attempt_key = (review["merchant_id"], review["subject"])

@@ -14,6 +14,7 @@ from orchestrator.database.unit import Row
 from orchestrator.ledger.check import check
 from orchestrator.payments.payment import Fact, fold
 from orchestrator.payments.pricing import Price
+from orchestrator.payments.refund_questions import LOST
 from tests.simulation.bank import Bank
 from tests.simulation.bank_state import Taken
 from tests.simulation.house import MERCHANT, MODE, House
@@ -105,13 +106,15 @@ def _unheard(bank: Bank, reviews: list[Row]) -> list[SettlementLine]:
 async def _refunds(house: House, bank: Bank, reviews: list[Row]) -> Iterator[str]:
     rows = {row["id"]: row for row in await house.rows(tables.Refund, rail=bank.name)}
     unheard = {line.reference for line in _unheard(bank, reviews)}
-    asked = {row["subject"] for row in reviews if row["reason"] == "refund_unknown_too_long"}
+    asked = {row["subject"] for row in reviews if row["reason"] in LOST and row["status"] == "open"}
 
     def say() -> Iterator[str]:
         for id_, refund in bank.refunds.items():
             row = rows.pop(id_, None)
             failed = refund.state is RefundState.FAILED and refund.reference not in unheard
             wanted = "failed" if failed else "succeeded"
+            if id_ in asked:
+                yield f"{bank.name}: a person is still asked about refund {id_}, which was found"
             if row is None or row["status"] != wanted or row["local_units"] != refund.order.amount.units:
                 yield f"{bank.name}: refund {id_} is {refund.state} there ({refund.order.amount}), here {row}"
         for row in rows.values():

@@ -18,8 +18,10 @@ from orchestrator.errors import Conflict, Invalid, NotFound
 from orchestrator.ledger.check import check
 from orchestrator.payments.allotment import Allotment
 from orchestrator.payments.deposit_desk import DepositDesk
+from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.review_actions import Action, actions_of
 from orchestrator.payments.reviews import Decision, Reviews
+from orchestrator.settings import RefundPolicy
 from rates.money import Asset, Money
 from tests.integration.payments.scene import BRL, Scene, opened_scene
 
@@ -29,7 +31,9 @@ async def _queue(url: str) -> AsyncIterator[tuple[Scene, Reviews]]:
     async with opened_scene(url) as scene:
         desk = DepositDesk(scene.writer, scene.reads, scene.pricer, scene.clock)
         allotment = Allotment(scene.writer, scene.reads, desk, {})
-        yield scene, Reviews(scene.writer, scene.reads, scene.pricer, scene.clock, allotment)
+        chain: Any = None  # nothing here goes back over a chain
+        refunds = Refunds(scene.writer, scene.reads, {}, scene.clock, RefundPolicy(), chain)
+        yield scene, Reviews(scene.writer, scene.reads, scene.pricer, scene.clock, allotment, refunds)
 
 
 async def _mismatch(scene: Scene, amount: Money, money_id: str = "pi_1") -> tuple[Row, Row]:
