@@ -690,8 +690,12 @@ class Refund(SQLModel, table=True):
     """JSON: what the credit was taken from, lots and the merchant's accounts, so that a failure puts it back there."""
     rail_reference: str | None = _text(nullable=True)
     failure: str | None = _text(nullable=True)
-    failed_us: int | None = _big(nullable=True)
-    """When the rail itself says that it failed: an older word that it was through changes nothing then."""
+    ended_us: int | None = _big(nullable=True)
+    """When the rail itself says that it ended as it stands now: an older word changes nothing then."""
+    turns: int = _big(server_default="0")
+    """How often it went out after it had failed or come back."""
+    above_units: int = _big(server_default="0")
+    """What the rail sent above what was left of the money: the merchant owes it."""
     next_check_us: int = _big()
     checks: int = _big()
     created_us: int = _big()

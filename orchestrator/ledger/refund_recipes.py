@@ -108,3 +108,14 @@ def refunded_above(fact: str, local: Money, holding: Holding, payment_id: str | 
         credit(holding.account, local, holding.subject),
         payment_id=payment_id,
     )
+
+
+def returned_above(fact: str, local: Money, holding: Holding, payment_id: str | None) -> Entry:
+    """What a rail had sent above what it had taken came back to it: the merchant owes it no longer."""
+    return entry(
+        "refund_above_returned",
+        fact,
+        debit(holding.account, local, holding.subject),
+        credit(Account.MERCHANT_RECEIVABLE, local),
+        payment_id=payment_id,
+    )

@@ -16,7 +16,7 @@ from orchestrator.ledger.accounts import reversal_locks
 from orchestrator.ledger.merchant_side import side_locks, side_of
 from orchestrator.ledger.purse import OPEN_LOTS
 from orchestrator.ledger.recipes import Holding
-from orchestrator.ledger.refund_recipes import Refunding, refunded_above, to_wallet
+from orchestrator.ledger.refund_recipes import Refunding, returned_above, to_wallet
 from orchestrator.payments.crediting import ask_a_person, holding_of
 from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.pricing import Price
@@ -125,7 +125,8 @@ class Book:
     def lots(self) -> list[Row]:
         return self.view.many("lot", OPEN_LOTS, (self.at.merchant_id, self.at.wallet_id, 1))
 
-    def _room(self) -> int:
+    @property
+    def room(self) -> int:
         money = self.money
         return int(
             money["units"] - money["refunding_units"] - money["refunded_units"] - money["withdrawn_units"]
@@ -153,7 +154,7 @@ class Book:
         if share.local.units <= 0:
             raise Invalid("amount_too_small", "that is less than the smallest unit of the currency that was paid",
                           pointer="/amount/amount")  # fmt: skip
-        if share.local.units > self._room():
+        if share.local.units > self.room:
             raise Conflict("refund_exceeds_money", "refunds and disputes together would exceed what was paid")
         return self._set_aside(wanted, share, sources)
 
@@ -170,7 +171,7 @@ class Book:
         if wallet["status"] == "frozen" and not wanted.forced:
             raise Conflict("wallet_is_frozen", f"{wallet['id']} is frozen: an operator can force a refund")
 
-    def _row(self, wanted: RefundWanted, share: Share, sources: Sources, **columns: Any) -> Row:
+    def write_row(self, wanted: RefundWanted, share: Share, sources: Sources, **columns: Any) -> Row:
         """Write a refund's row and return it."""
         now_us = self.view.now_us
         row = {
@@ -180,18 +181,18 @@ class Book:
             "requested_by": wanted.by, "units": share.units, "asset": str(share.local.asset),
             "local_units": share.local.units, "lines": share.lines_json(), "sources": sources.to_json(),
             "rail_reference": None, "failure": None, "next_check_us": now_us, "checks": 0, "created_us": now_us,
-            "updated_us": now_us, **columns,
+            "updated_us": now_us, "turns": 0, "above_units": 0, **columns,
         }  # fmt: skip
         self.changes.insert("refund", **row)
         return row
 
     def _set_aside(self, wanted: RefundWanted, share: Share, sources: Sources) -> Row:
-        row = self._row(wanted, share, sources)
+        row = self.write_row(wanted, share, sources)
         frozen = {lot["id"]: lot["frozen_units"] for lot in self.lots()}
         for lot_id, part in sources.lots:
             self.changes.update("lot", (self.at.merchant_id, lot_id), frozen_units=frozen[lot_id] + part)
-        self._move(refunding_units=share.local.units)
-        self.changes.post(self._entries(row).asked())
+        self.move(refunding_units=share.local.units)
+        self.changes.post(self.entries(row).asked())
         self.story.tell(Fact.REFUND_ASKED, refund=wanted.id, units=share.units, by=wanted.by)
         self.story.refunds(opened=share.units)
         self.story.write()
@@ -219,7 +220,7 @@ class Book:
         available = min(units, max(0, side_of(self.view, self.at.merchant_id, self.at.mode).available))
         sources = Sources((), available, units - available)
         nothing = Money.zero(Asset.parse(self.money["asset"]))
-        row = self._row(wanted, Share(units, nothing, {}), sources, status="succeeded")
+        row = self.write_row(wanted, Share(units, nothing, {}), sources, status="succeeded")
         self.changes.post(
             to_wallet(
                 wanted.id, self.at.wallet_id, self.at.payment_id, available=available, receivable=units - available
@@ -236,49 +237,12 @@ class Book:
             emit(self.changes, type_, wanted.id, refund_object(row), self.at.merchant_id)
         return row
 
-    # --- a fact of the rail -------------------------------------------------------------------------------------------
-
-    def gone_at_rail(self, wanted: RefundWanted, local: Money, reference: str | None) -> Row:
-        """Book a refund that nobody asked us for. It is a fact: what the customer has used of it, the merchant bears.
-
-        More than is left of the money: the merchant owes the rest, and a person looks.
-        """
-        before, room = self.before(), Money(min(local.units, self._room()), local.asset)
-        share = self.whole.credit_for(room, before)
-        available = side_of(self.view, self.at.merchant_id, self.at.mode).available
-        sources = take(share.units, self.at.id, self.lots(), available, used_too=True)
-        assert sources is not None, "the merchant bears what is not there"
-        row = self._row(wanted, share, sources, status="succeeded", origin="rail", rail_reference=reference)
-        remaining = {lot["id"]: lot["remaining_units"] for lot in self.lots()}
-        for lot_id, part in sources.lots:
-            left = remaining[lot_id] - part
-            closed = {} if left else {"open": 0}
-            self.changes.update("lot", (self.at.merchant_id, lot_id), remaining_units=left, **closed)
-        self._move(refunded_units=room.units)
-        entries = self._entries(row)
-        if share.units:
-            self.changes.post(entries.asked())
-        if share.units or room.units:
-            self.changes.post(entries.done())
-        self.story.refunds(gone=share.units)
-        self.story.tell(self._fact(), refund=wanted.id, units=share.units, by=wanted.by)
-        self.story.write()
-        emit(self.changes, EventType.REFUND_SUCCEEDED, wanted.id, refund_object(row), self.at.merchant_id)
-        over = local - room
-        if over.units and self.at.holding is not None:
-            self.changes.post(refunded_above(wanted.id, over, self.at.holding, self.at.payment_id))
-        self._ask(
-            "refund_above_captured" if over.units else "refund_made_at_rail", wanted.id,
-            refunded=money_body(local), above=money_body(over), reference=reference,
-        )  # fmt: skip
-        return row
-
     def differs(self, refund: Row, said: Money) -> None:
         """The rail refunded another amount than it was asked to: a person looks."""
         share = Share.of_row(refund)
-        self._ask("refund_amount_differs", refund["id"], asked=money_body(share.local), said=money_body(said))
+        self.ask_person("refund_amount_differs", refund["id"], asked=money_body(share.local), said=money_body(said))
 
-    def _ask(self, reason: str, subject: str, **evidence: Any) -> None:
+    def ask_person(self, reason: str, subject: str, **evidence: Any) -> None:
         ask_a_person(
             self.view, self.changes, self.at.merchant_id, self.at.mode, reason=reason, subject=subject,
             payment_id=self.at.payment_id, evidence=evidence,
@@ -286,15 +250,15 @@ class Book:
 
     # --- ended ------------------------------------------------------------------------------------------------------
 
-    def succeed(self, refund: Row, reference: str | None) -> None:
-        """The money is with the payer: the credit goes, and the fee lines that go with it."""
+    def succeed(self, refund: Row, **said: Any) -> None:
+        """The money is with the payer: the credit goes, and the fee lines that go with it. ``said``: columns."""
         share, sources = Share.of_row(refund), Sources.of_row(refund)
         self._let_go(sources)
-        self._move(refunding_units=-share.local.units, refunded_units=share.local.units)
+        self.move(refunding_units=-share.local.units, refunded_units=share.local.units)
         if share.units:
-            self.changes.post(self._entries(refund).done())
+            self.changes.post(self.entries(refund).done())
         self.story.refunds(opened=-share.units, gone=share.units)
-        self._end(refund, "succeeded", EventType.REFUND_SUCCEEDED, rail_reference=reference or refund["rail_reference"])
+        self._end(refund, "succeeded", EventType.REFUND_SUCCEEDED, **said)
 
     def fail(self, refund: Row, why: str, *, asks: bool = True, **said: Any) -> None:
         """The rail did not carry it out: the credit is back where it was taken from. ``said``: columns, its own words.
@@ -303,24 +267,29 @@ class Book:
         """
         share, sources = Share.of_row(refund), Sources.of_row(refund)
         self._put_back(sources, gone=False)
-        self._move(refunding_units=-share.local.units)
-        self.changes.post(self._entries(refund).failed())
+        self.move(refunding_units=-share.local.units)
+        self.changes.post(self.entries(refund).failed())
         self.story.refunds(opened=-share.units)
         self._end(refund, "failed", EventType.REFUND_FAILED, failure=why[:200], **said)
         if asks:
-            self._ask("refund_failed", refund["id"], why=why[:200], amount=usd_body(share.units))
+            self.ask_person("refund_failed", refund["id"], why=why[:200], amount=usd_body(share.units))
 
     def come_back(self, refund: Row, why: str, **said: Any) -> None:
         """A refund that was through came back: the money is with us again, and so is the credit."""
         share, sources = Share.of_row(refund), Sources.of_row(refund)
         self._put_back(sources, gone=True)
-        self._move(refunded_units=-share.local.units)
-        entries = self._entries(refund)
-        self.changes.post(entries.returned())
-        self.changes.post(entries.failed())
+        self.move(refunded_units=-share.local.units)
+        entries = self.entries(refund)
+        if share.units or share.local.units:
+            self.changes.post(entries.returned())
+        if share.units:
+            self.changes.post(entries.failed())
+        above = Money(refund["above_units"], share.local.asset)
+        if above.units and self.at.holding is not None:
+            self.changes.post(returned_above(entries.fact, above, self.at.holding, self.at.payment_id))
         self.story.refunds(back=share.units)
-        self._end(refund, "failed", EventType.REFUND_REVERSED, failure=why[:200], **said)
-        self._ask("refund_returned", refund["id"], why=why[:200], amount=usd_body(share.units))
+        self._end(refund, "failed", EventType.REFUND_REVERSED, failure=why[:200], above_units=0, **said)
+        self.ask_person("refund_returned", refund["id"], why=why[:200], amount=usd_body(share.units))
 
     def _wake_disputes(self) -> None:
         """A dispute took more than there was while this refund was under way: it takes over what the refund did not."""
@@ -334,11 +303,11 @@ class Book:
         new = {"status": status, "updated_us": self.view.now_us, **columns}
         self.changes.update("refund", (self.at.merchant_id, refund["id"]), **new)
         withdraw(self.view, self.changes, refund)
-        self.story.tell(self._fact(), refund=refund["id"], outcome=status)
+        self.story.tell(self.fact(), refund=refund["id"], outcome=status)
         self.story.write()
         emit(self.changes, type_, refund["id"], refund_object({**refund, **new}), self.at.merchant_id)
 
-    def _fact(self) -> Fact:
+    def fact(self) -> Fact:
         payment = self.story.row
         if payment["refunding_units"]:
             return Fact.REFUND_NOTED
@@ -367,16 +336,16 @@ class Book:
         assert row is not None, "lots are never deleted"
         return row
 
-    def _move(self, **by: int) -> None:
+    def move(self, **by: int) -> None:
         """Count what goes back of the money; the row in hand follows, for a second step of the same unit."""
         columns = {name: self.money[name] + units for name, units in by.items()}
         self.changes.update(self.at.table, (self.at.merchant_id, self.at.id), **columns)
         self.money = {**self.money, **columns}
 
-    def _entries(self, refund: Mapping[str, Any]) -> Refunding:
+    def entries(self, refund: Mapping[str, Any]) -> Refunding:
         sources = Sources.of_row(dict(refund))
         return Refunding(
-            fact=refund["id"], wallet_id=self.at.wallet_id, payment_id=self.at.payment_id, of_credit=sources.credit,
+            fact=f"{refund['id']}:{refund['turns']}" if refund["turns"] else refund["id"], wallet_id=self.at.wallet_id, payment_id=self.at.payment_id, of_credit=sources.credit,
             of_available=sources.available, of_receivable=sources.receivable, lines=orjson.loads(refund["lines"]),
             local=Money(refund["local_units"], Asset.parse(refund["asset"])), holding=self.at.holding,
         )  # fmt: skip

@@ -21,6 +21,7 @@ from orchestrator.database.unit import Changes, Row, View
 from orchestrator.errors import NotFound
 from orchestrator.payments.refund_questions import ask_not_sent_again, ask_overdue, questions_lock
 from orchestrator.payments.refund_terms import OPEN
+from orchestrator.payments.refund_words import SUCCEEDED, Word
 from orchestrator.payments.refunds import CHECK_FIRST_US, Refunds
 
 CHECKS_MAX: Final = 20
@@ -103,7 +104,7 @@ class RefundWatch:
             await self.refunds.call(refund)
             return
         if transfer["status"] == "done":
-            await self.refunds.ended(refund, lambda book, row: book.succeed(row, None), "succeeded")
+            await self.refunds.ended(refund, Word(SUCCEEDED))
         elif transfer["status"] == "failed":
             why = transfer["note"] or "the transfer failed on the chain"
             await self.refunds.fail(refund, why)

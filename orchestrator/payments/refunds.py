@@ -32,12 +32,15 @@ from orchestrator.payments.confirmation import NotOurs
 from orchestrator.payments.refund_book import Book, MoneyRow, RefundWanted, lot_locks
 from orchestrator.payments.refund_questions import LOST, questions_lock, withdraw
 from orchestrator.payments.refund_terms import OPEN, Share
+from orchestrator.payments.refund_words import FAILED, SUCCEEDED, Stale, Word, book_word, gone_at_rail, noted_as_failed
 from orchestrator.settings import RefundPolicy
 from orchestrator.sweeps.refunds import ChainRefunds
 from orchestrator.sweeps.refunds import RefundWanted as ChainWanted
 
 CALL_S_MAX: Final = 40
 CHECK_FIRST_US: Final = 2_000_000
+WORDS_MAX: Final = 100
+"""So many others may speak of a refund while one word is weighed."""
 Rails = Mapping[tuple[str, str], RailAdapter]
 _log = structlog.get_logger("refunds")
 
@@ -244,33 +247,17 @@ class Refunds:
             raise NotOurs(f"{event.rail}/{event.account} {event.event_id}: {refund['id']} is of another account")
         if event.state is RefundState.PENDING:
             return await self._pending(refund, event)
-        if event.state is RefundState.FAILED:
-            why = event.reason or "the rail could not send it"
-            reference = event.rail_reference or refund["rail_reference"]
-            await self.fail(refund, why, failed_us=to_us(event.occurred_at), rail_reference=reference)
-            return "failed"
-        return await self.ended(refund, lambda book, row: self._succeeded(book, row, event), "succeeded")
-
-    @staticmethod
-    def _succeeded(book: Book, row: Row, event: RefundEvent) -> None:
-        if row["status"] == "failed" and row["failed_us"] is not None and to_us(event.occurred_at) <= row["failed_us"]:
-            return  # an older word: it was through before it came back
-        if row["status"] == "failed":  # it came back to us in the books, and went out all the same
-            share = Share.of_row(row)
-            again = RefundWanted(new_id("ref"), row["merchant_id"], row["mode"], row["payment_id"], None,
-                                 f"{row['id']} was through after all", "source", forced=True, by="rail")  # fmt: skip
-            book.gone_at_rail(again, event.amount or share.local, event.rail_reference)
-            return
-        if event.amount is not None and event.amount != Share.of_row(row).local:
-            book.differs(row, event.amount)
-        book.succeed(row, event.rail_reference)
+        return await self.ended(refund, _word_of(event))
 
     async def _of_event(self, event: RefundEvent) -> Row | None:
         table = table_of(Refund)
         mine = (table.c.rail == event.rail, table.c.account == event.account, table.c.mode == event.mode.value)
         query: Select[Any] = select(table).where(*mine, table.c.rail_reference == event.rail_reference)
         if event.refund_id is not None:
-            query = select(table).where(table.c.id == event.refund_id)
+            found = await self.reads.one(select(table).where(table.c.id == event.refund_id))
+            if found is not None:
+                return found
+            # Adyen gives a refund made in its dashboard a reference too, and that is not one of ours.
         return await self.reads.one(query)
 
     async def _pending(self, refund: Row, event: RefundEvent) -> str:
@@ -287,24 +274,48 @@ class Refunds:
         await self.submit(refund, decide, questions_lock(refund))
         return "pending"
 
-    async def fail(self, refund: Row, why: str, **said: Any) -> None:
-        await self.ended(refund, lambda book, row: _failed(book, row, why, **said), "failed")
+    async def fail(self, refund: Row, why: str) -> None:
+        """End a refund that our own call shows to have failed; one that has ended already stays as it is."""
+        await self.ended(refund, Word(FAILED, why=why))
 
-    async def ended(self, refund: Row, book_it: Callable[[Book, Row], None], outcome: str) -> str:
-        """Book the end of a refund: each outcome once for ever."""
-        at = _at(refund)
+    async def ended(self, refund: Row, word: Word) -> str:
+        """Take a word about the end of a refund; the latest one of the rail stands, whatever was heard when."""
+        taken = ""
+        for _ in range(WORDS_MAX):
+            row = await self.find(refund["id"])
+            if not word.is_news_for(row):
+                return taken or ("known" if row["status"] == word.outcome else "older")
+            try:
+                if row["status"] == word.outcome:
+                    await self._later(row, word)  # a word in between, if one comes yet, is an older one
+                else:
+                    await self._turned(row, word)
+            except Stale:
+                continue
+            taken = word.outcome
+        raise RuntimeError(f"{refund['id']} does not hold still: its word is to be taken again")
+
+    async def _turned(self, row: Row, word: Word) -> None:
+        at = _at(row)
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-            row = view.one("refund", refund["merchant_id"], refund["id"])
-            assert row is not None, "refunds are never deleted"
-            if row["status"] == outcome:
-                return {"result": "known"}
-            book_it(Book.open(view, changes, at, self.policy.returned(at.rail)), row)
-            return {"result": outcome}
+            now = view.one("refund", row["merchant_id"], row["id"])
+            assert now is not None, "refunds are never deleted"
+            if not word.weighed_alike(row, now):
+                raise Stale
+            book_word(Book.open(view, changes, at, self.policy.returned(at.rail)), now, word)
+            return {"result": word.outcome}
 
-        key = f"refund:{refund['id']}:{outcome}"
-        unit = Unit(refund["merchant_id"], refund["mode"], key, self.locks(refund), decide)
-        return str((await self.writer.submit(unit)).answer["result"])
+        await self.writer.submit(Unit(row["merchant_id"], row["mode"], word.key_for(row), self.locks(row), decide))
+
+    async def _later(self, row: Row, word: Word) -> None:
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            now = view.one("refund", row["merchant_id"], row["id"])
+            if now is not None and now["status"] == word.outcome and word.is_news_for(now):
+                changes.update("refund", (row["merchant_id"], row["id"]), ended_us=word.at_us)
+            return {}
+
+        await self.submit(row, decide)
 
     @staticmethod
     def locks(refund: Row) -> list[Lock]:
@@ -330,11 +341,14 @@ class Refunds:
         )  # fmt: skip
         if capture is None:
             raise NotOurs(f"{event.rail}/{event.account} {event.event_id}: no money {event.money_id!r} of ours")
-        if event.state is not RefundState.SUCCEEDED or event.amount is None:
+        through = event.state is RefundState.SUCCEEDED
+        if event.state is RefundState.PENDING or event.amount is None:
+            return "noted"
+        if capture["status"] != "credited" and not through:
             return "noted"
         if capture["status"] != "credited":
             raise NotOurs(f"{event.rail} {event.event_id}: {capture['id']} is in suspense; decide its review first")
-        amount = event.amount
+        amount, word = event.amount, _word_of(event)
         payment = await self.reads.one(
             select(payments).where(payments.c.merchant_id == capture["merchant_id"],
                                    payments.c.id == capture["payment_id"])
@@ -346,20 +360,26 @@ class Refunds:
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             book = Book.open(view, changes, at, self.policy.returned(at.rail))
-            book.gone_at_rail(wanted, amount, event.rail_reference)
-            return {"result": "made_at_rail"}
+            (gone_at_rail if through else noted_as_failed)(book, wanted, amount, word)
+            return {"refund": wanted.id}
 
         key = f"refund:rail:{event.rail}:{event.account}:{event.rail_reference}"
-        return str((await self.writer.submit(Unit(at.merchant_id, at.mode, key, at.locks(), decide))).answer["result"])
+        done = await self.writer.submit(Unit(at.merchant_id, at.mode, key, at.locks(), decide))
+        if done.duplicate:  # another word of it made the row at the same time
+            found = await self._of_event(event)
+            assert found is not None, "the same key made its row"
+            await self.ended(found, word)
+        return "made_at_rail" if through else "noted"
 
     @staticmethod
     def say(what: str, refund: Row, error: BaseException) -> None:
         _log.warning(what, rail=refund["rail"], refund=refund["id"], error=type(error).__name__, text=str(error)[:200])
 
 
-def _failed(book: Book, row: Row, why: str, **said: Any) -> None:
-    end = book.come_back if row["status"] == "succeeded" else book.fail
-    end(row, why, **said)
+def _word_of(event: RefundEvent) -> Word:
+    through = event.state is RefundState.SUCCEEDED
+    why = "" if through else event.reason or "the rail could not send it"
+    return Word(SUCCEEDED if through else FAILED, to_us(event.occurred_at), why, event.amount, event.rail_reference)
 
 
 def _at(refund: Row) -> MoneyRow:

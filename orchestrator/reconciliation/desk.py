@@ -191,7 +191,8 @@ class Reconciliation:
             if row is None:
                 return None
             gone = {"succeeded", "failed"} if kind is LineKind.REFUND else {"failed"}
-            units, happened, worth = row["local_units"], row["status"] in gone, value_of_refund(row)
+            units, happened = row["local_units"] + row["above_units"], row["status"] in gone or bool(row["turns"])
+            worth = None if row["above_units"] else value_of_refund(row)
         else:
             row = await self._one(tables.Dispute, **place, rail_dispute_id=line["reference"])
             if row is None:

@@ -134,7 +134,7 @@ async def _not_reported(view: Snapshot, place: Mapping[str, str], booked: set[tu
     query = select(refunds).where(*mine(refunds), refunds.c.destination == "source")
     for row in await view.all(query):
         if row["status"] == "succeeded" and ("refund", row["id"]) not in booked:
-            found[row["asset"]] -= row["local_units"]
+            found[row["asset"]] -= row["local_units"] + row["above_units"]
         if row["status"] == "failed":  # it may have left and come back: the two lines belong together
             left, back = ("refund", row["id"]) in booked, ("refund_failed", row["id"]) in booked
             found[row["asset"]] += row["local_units"] * (int(left) - int(back))

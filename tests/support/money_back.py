@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -99,8 +100,8 @@ async def _take_back(life: Life, step: tuple[Any, ...]) -> None:
     match step:
         case ("refund", int(number), units, bool(forced)):
             await _refund(life, number, units, forced=forced)
-        case ("refund ends", int(number), RefundState() as state):
-            await _end_refund(life, number, state)
+        case ("refund ends", int(number), RefundState() as state, int(late)):
+            await _end_refund(life, number, state, late)
         case ("refunded at rail", int(number), int(part)):
             await _refunded_at_rail(life, number, part)
         case ("warned", int(number), bool(closed)):
@@ -235,25 +236,36 @@ def _of_merchant(refund: Row) -> int:
     return int(sources["available"] + sources["receivable"])
 
 
-async def _end_refund(life: Life, number: int, state: RefundState) -> None:
-    """Through, failed, or failed after it was through; a refund that failed is over."""
+async def _end_refund(life: Life, number: int, state: RefundState, late: int = 0) -> None:
+    """Through, failed, come back, through after all: what the rail said last, by its own clock, is so. ``late``: seconds."""
     if not life.asked:
         return
     id_ = life.asked[number % len(life.asked)]
     (before,) = await life.rows(tables.Refund, id=id_)
     paid = next(one for one in life.money if one.capture == before["money_id"])
-    local, now = Money(before["local_units"], BRL), life.scene.clock.now()
+    local, at = Money(before["local_units"], BRL), life.scene.clock.now() - timedelta(seconds=late)
+    room, event = paid.room, refund_event(id_, paid.money_id, state, local, state.value, at)
     for _ in range(2):
-        await life.refunds.apply(refund_event(id_, paid.money_id, state, local, state.value, now))
-    match before["status"], state:
-        case ("succeeded", RefundState.FAILED):
-            paid.refunded -= local.units
-            life.at_rail += local.units
+        await life.refunds.apply(event)
+    (row,) = await life.rows(tables.Refund, id=id_)
+    said, word = life.words.get(id_), (at, state is RefundState.FAILED)
+    life.words[id_] = word if said is None else max(said, word)
+    assert row["status"] == (RefundState.FAILED if life.words[id_][1] else RefundState.SUCCEEDED).value
+    match before["status"], row["status"]:
+        case was, now if was == now:
+            return
+        case "succeeded", "failed":
+            paid.refunded -= before["local_units"]
+            life.at_rail += before["local_units"] + before["above_units"]
             life.together += before["units"]
             life.customers += before["units"] - _of_merchant(before)
-        case ("succeeded", _):
-            return
-        case (_, RefundState.SUCCEEDED):
+        case "failed", "succeeded":
+            assert row["local_units"] == min(local.units, room)
+            paid.refunded += row["local_units"]
+            life.at_rail -= local.units
+            life.together -= row["units"]
+            life.customers -= row["units"] - _of_merchant(row)
+        case _, "succeeded":
             paid.refunding -= local.units
             paid.refunded += local.units
             life.at_rail -= local.units
@@ -262,8 +274,6 @@ async def _end_refund(life: Life, number: int, state: RefundState) -> None:
         case _:
             paid.refunding -= local.units
             life.customers -= _of_merchant(before)
-    if state is RefundState.FAILED:
-        life.asked.remove(id_)
 
 
 async def _refunded_at_rail(life: Life, number: int, part: int) -> None:
@@ -281,6 +291,8 @@ async def _refunded_at_rail(life: Life, number: int, part: int) -> None:
     life.at_rail -= local.units
     life.together -= row["units"]
     life.customers -= row["units"] - _of_merchant(row)
+    life.asked.append(row["id"])
+    life.words[row["id"]] = (event.occurred_at, False)
 
 
 # --- payouts, the end, what must be ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ The sums know nothing of lots, holds or allocations: only what came in, what was
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
@@ -111,6 +112,8 @@ class Life:
     fights: dict[str, Fight] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    words: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+    """The rail's last word of each refund: when, and whether it failed."""
     paid_out: list[str] = field(default_factory=list)
     price: Fraction = Fraction(0)
     version: str = ""
