@@ -294,7 +294,7 @@ def _assemble(
         metering=Metering(writer, prices, clock),
         reratings=Reratings(writer, reads, prices),
         earnings=Earnings(writer, reads, clock, settings.earnings.tiers, _reporting(settings, rails)),
-        payouts=Payouts(writer, reads, settings.earnings.tiers),
+        payouts=Payouts(writer, reads, settings.earnings.tiers, hold_first=settings.payouts.hold_first_destination),
         anchors=_anchors(settings, writer, reads, clock),
         sweeps=sweeps,
         topups=Topups(writer, reads, rails, sweeps.machine, pricer, clock),

@@ -196,6 +196,12 @@ class Earnings(_Part):
         return self
 
 
+class PayoutPolicy(_Part):
+    hold_first_destination: bool = True
+    """Nothing is paid to a merchant's first destination either before a second person has confirmed it. One that replaces
+    another is always held."""
+
+
 class Proof(_Part):
     """How often the books are proven, and how often the heads of the hash chains go where no database reaches."""
 
@@ -248,6 +254,7 @@ class Settings(_Part):
     refunds: RefundPolicy = RefundPolicy()
     disputes: DisputePolicy = DisputePolicy()
     earnings: Earnings = Earnings()
+    payouts: PayoutPolicy = PayoutPolicy()
     proof: Proof = Proof()
     sweeps: Sweeps = Sweeps()
     routing: Mapping[str, Any]

@@ -82,7 +82,7 @@ class TermsShown(Shown):
     destination: dict[str, str] | None
     destination_by: str | None = Field(description="Who set it last.")
     destination_held: bool = Field(
-        description="It replaced another one: nothing is paid to it before another operator confirms it."
+        description="Nothing is paid to it before a person other than who set it confirms it on the dashboard."
     )
 
 
@@ -184,5 +184,6 @@ ENDPOINTS = (
              tag="Payouts", answer=TermsShown, scopes=(PLATFORM,)),
     Endpoint("PUT", "/v1/merchants/{id}/payout_terms", put_terms, summary="Set risk tier and destination",
              tag="Payouts", body=PayoutTerms, answer=TermsShown, scopes=(PLATFORM,),
-             description="A destination that replaces another one is held until an operator confirms it."),
+             description="A new destination is held until an operator confirms it on the dashboard, not who set it (the first one"
+             " too, unless `payouts.hold_first_destination` is off)."),
 )  # fmt: skip

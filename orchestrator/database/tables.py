@@ -102,7 +102,7 @@ class Merchant(SQLModel, table=True):
     destination_by: str = _text(server_default="")
     """Who set it last."""
     destination_held: int = _big(server_default="0")
-    """1: it replaced another one and nobody else has confirmed it: nothing is paid to it."""
+    """1: nobody but who set it has confirmed it: nothing is paid to it."""
     statement_descriptor: str = _text(server_default="")
     """What a buyer's statement shows, where the rail takes it."""
     merchant_category: str = _text(server_default="")

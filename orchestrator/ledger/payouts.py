@@ -8,7 +8,8 @@ Asking sets the amount aside (``payout:transit``), so that no second request can
 At approval the merchant's balances and its bank account are looked at again. ``sent`` stays until somebody knows what
 became of it: silence of a bank is not a failure. What is sent may leave in a file for the bank (``payout_batches``).
 
-A destination that replaces another one is paid to only after a second person has confirmed it.
+A destination is paid to only after a second person has confirmed it; the first one of a merchant too, unless configured
+otherwise (``payouts.hold_first_destination``): whoever has taken over an account sets the first one as easily as the next.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ class SecondPersonNeeded(Forbidden):
 class Payouts:
     """Asks for payouts, approves, confirms and fails them. Safe from any number of processes."""
 
-    def __init__(self, writer: Writer, reads: Reads, tiers: Mapping[str, RiskTier]) -> None:
+    def __init__(self, writer: Writer, reads: Reads, tiers: Mapping[str, RiskTier], *, hold_first: bool = True) -> None:
+        """``hold_first``: a merchant's first destination waits for a second person too."""
         self._writer = writer
         self._reads = reads
         self._tiers = tiers
+        self._hold_first = hold_first
 
     async def request(self, wanted: PayoutWanted) -> Shown:
         """Set an amount aside, or all that is available. Raises Conflict (not enough, no destination), NotFound, Invalid.
@@ -159,7 +162,7 @@ class Payouts:
             row = _merchant(view, merchant_id)
             columns: Row = {} if tier is None else {"risk_tier": tier}
             if stored is not None and stored != row["payout_destination"]:
-                held = int(row["payout_destination"] is not None)
+                held = int(self._hold_first or row["payout_destination"] is not None)
                 columns |= {"payout_destination": stored, "destination_by": by, "destination_held": held}
                 _note_destination(view, changes, merchant_id, "set", stored, by)
             changes.update("merchant", (merchant_id,), **columns)
@@ -169,7 +172,7 @@ class Payouts:
         return (await self._writer.submit(unit)).answer
 
     async def confirm_destination(self, merchant_id: str, seen: Mapping[str, str], by: str) -> Shown:
-        """Let a destination that replaced another one be paid to. ``seen``: the one that the person looked at.
+        """Let a destination that is held be paid to. ``seen``: the one that the person looked at.
 
         Raises SecondPersonNeeded, Conflict (it is another one by now), NotFound.
         """
@@ -262,7 +265,7 @@ def assert_destination(row: Row, merchant: Row | None) -> None:
         raise Conflict("payout_destination_changed", "the destination is not the one that it was asked for with")
     if merchant["destination_held"]:
         raise Conflict("payout_destination_held",
-                       "it replaced another one, and nobody but who set it has confirmed it yet")  # fmt: skip
+                       "nobody but who set it has confirmed it yet: an operator does, on the dashboard")  # fmt: skip
 
 
 def _merchant(view: View, merchant_id: str) -> Row:

@@ -63,6 +63,7 @@ async def _begin(scene: Scene) -> Life:
 
     await writer.submit(Unit(MERCHANT, "live", None, (), decide))
     await life.payouts.set_terms(MERCHANT, tier=None, destination=BANK, by="a")
+    await life.payouts.confirm_destination(MERCHANT, BANK, "operator:zoe")
     await _set_price(life, "0.00000015")
     return life
 

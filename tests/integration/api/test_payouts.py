@@ -40,7 +40,8 @@ async def with_terms(shop: Shop, tier: str = "standard") -> Any:
     path, body = f"/v1/merchants/{shop.merchant}/payout_terms", {"risk_tier": tier, "destination": BANK}
     reply = await shop.call("PUT", path, body, key=ADMIN)
     assert reply.status == 200, reply.raw
-    return reply.json
+    assert reply.json["destination_held"], "a first one too waits for a second person"
+    return await shop.world.services.payouts.confirm_destination(shop.merchant, BANK, "operator:zoe")
 
 
 async def test_the_merchant_asks_and_the_platform_approves_and_confirms(shop: Shop) -> None:

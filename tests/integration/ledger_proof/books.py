@@ -116,6 +116,7 @@ class Books:
 
         await self.writer.submit(Unit(merchant, "live", None, (row_lock("merchant", merchant),), decide))
         await self.payouts.set_terms(merchant, tier=tier, destination=BANK, by="admin_token")
+        await self.payouts.confirm_destination(merchant, BANK, "operator:zoe")
 
     async def ask(
         self, units: int | None = None, by: str = "key:key_1", id_: str | None = None, merchant: str = MERCHANT

@@ -138,6 +138,7 @@ async def test_a_payout_is_asked_for_by_command_and_not_approved_by_it(sqlite_ur
         terms = await crossrail.json(0, "payouts", "terms", who, "--tier", "trusted", "--to", f"iban={IBAN}")
         assert (terms["risk_tier"], terms["destination"]) == ("trusted", {"iban": IBAN})
         assert f"iban={IBAN}" in (await crossrail.run("payouts", "terms", who)).stdout
+        await shop.world.services.payouts.confirm_destination(who, {"iban": IBAN}, "operator:zoe")
         assert (await crossrail.run("payouts", "terms", who, "--to", "nonsense")).returncode == 2
         await earned(shop, 100)
         asked = await crossrail.json(0, "payouts", "request", who, "--amount", "70.00", "--mode", "test")
@@ -160,6 +161,8 @@ async def test_a_batch_goes_to_the_bank_and_back_by_command(sqlite_url: str, tmp
         (tmp_path / "service.json").write_text(json.dumps(note), "utf-8")
         words = ("--to", "name=Acme GmbH", "--to", f"iban={IBAN}")
         await crossrail.json(0, "payouts", "terms", shop.merchant, *words)
+        there = {"name": "Acme GmbH", "iban": IBAN}
+        await shop.world.services.payouts.confirm_destination(shop.merchant, there, "operator:zoe")
         await earned(shop, 100)
         ids = [(await shop.post("/v1/payouts", {"amount": {"amount": amount, "currency": "USD"}}))["id"]
                for amount in ("60.00", "40.00")]  # fmt: skip

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from orchestrator.database.sqlite_backend import DatabaseInUse
+from orchestrator.database.unit import Changes, Unit, View, row_lock
 from orchestrator.database.writer import Writer, backend_for
 from orchestrator.errors import Conflict, Refusal
 from orchestrator.ledger.chart import Account
@@ -186,7 +187,33 @@ async def test_a_destination_that_replaces_another_one_is_paid_to_after_a_second
     await books.payouts.set_terms(MERCHANT, tier=None, destination=kept, by="operator:dan")  # the same: nothing changes
     assert (await books.payouts.approve("po_1", "operator:eve"))["status"] == "sent"
     changes = [(row["number"], row["kind"], row["person"]) for row in await books.rows("destination_change")]
-    assert changes == [(1, "set", "admin_token"), (2, "set", "admin_token"), (3, "confirmed", "operator:eve")]
+    assert changes == [(1, "set", "admin_token"), (2, "confirmed", "operator:zoe"), (3, "set", "admin_token"),
+                       (4, "confirmed", "operator:eve")]  # fmt: skip
+
+
+@pytest.mark.parametrize("hold_first", [True, False])
+async def test_a_first_destination_is_paid_to_after_a_second_person_confirmed_it_unless_configured_otherwise(
+    books: Books, hold_first: bool
+) -> None:
+    await ready(books)
+    payouts = Payouts(books.writer, books.reads, TIERS, hold_first=hold_first)
+
+    def decide(_view: View, changes: Changes) -> dict[str, str]:
+        changes.update("merchant", (MERCHANT,), payout_destination=None, destination_by="", destination_held=0)
+        return {}
+
+    await books.writer.submit(Unit(MERCHANT, "live", None, (row_lock("merchant", MERCHANT),), decide))
+    terms = await payouts.set_terms(MERCHANT, tier=None, destination=BANK, by="admin_token")
+    assert terms["destination_held"] is hold_first
+    await books.ask()
+    if hold_first:
+        assert await refused(payouts.approve("po_1", "operator:eve")) == "payout_destination_held"
+        with pytest.raises(SecondPersonNeeded):
+            await payouts.confirm_destination(MERCHANT, BANK, "admin_token")
+        await payouts.confirm_destination(MERCHANT, BANK, "operator:zoe")
+    assert (await payouts.approve("po_1", "operator:eve"))["status"] == "sent"
+    await payouts.set_terms(MERCHANT, tier=None, destination=OTHER, by="admin_token")
+    assert (await payouts.set_terms(MERCHANT, tier=None, destination=None, by="a"))["destination_held"], "always"
 
 
 @pytest.mark.parametrize(

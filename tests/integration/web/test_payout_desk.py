@@ -33,6 +33,7 @@ async def asked(here: World, by: str = "key:key_1") -> None:
 
     await services.writer.submit(Unit(MERCHANT, MODE, None, (), decide))
     await services.payouts.set_terms(MERCHANT, tier=None, destination=BANK, by="admin_token")
+    await services.payouts.confirm_destination(MERCHANT, BANK, "operator:zoe")
     await services.payouts.request(PayoutWanted("po_1", MERCHANT, MODE, None, by))
 
 
