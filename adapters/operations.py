@@ -256,6 +256,16 @@ class ReportsSettlement(Protocol):
         ...
 
 
+@runtime_checkable
+class NamesPayoutLines(Protocol):
+    async def payout_lines(self, reference: str) -> frozenset[str] | None:
+        """Return the ids of the lines that a payout of ours is made of, without its own; None where nobody says.
+
+        ``reference`` is that of the payout's line. Raises RailUnavailable where the rail does not know it yet.
+        """
+        ...
+
+
 # --- looking at an account ----------------------------------------------------------------------------------------
 
 

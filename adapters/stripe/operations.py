@@ -1,7 +1,8 @@
 """Stripe's refunds, disputes, later captures and balance transactions: the calls. What they say is in wire_operations.py.
 
 Sources: https://docs.stripe.com/api/refunds/create, https://docs.stripe.com/api/disputes,
-https://docs.stripe.com/payments/place-a-hold-on-a-payment-method, https://docs.stripe.com/api/balance_transactions/list
+https://docs.stripe.com/payments/place-a-hold-on-a-payment-method, https://docs.stripe.com/api/balance_transactions/list,
+https://docs.stripe.com/api/payouts/object
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 import stripe
 
-from adapters.base import RailAccount, RailError, RailEvent, RailMisconfigured
+from adapters.base import RailAccount, RailError, RailEvent, RailMisconfigured, RailUnavailable
 from adapters.operations import (
     AccountCheck,
     CaptureOrder,
     DisputeEvent,
     Evidence,
+    LineKind,
     RefundEvent,
     RefundOrder,
     RefundRefused,
@@ -171,6 +173,29 @@ class StripeOperations:
         except ValueError as error:
             raise unreadable(error) from None
         return lines, page.has_more
+
+    async def payout_lines(self, reference: str) -> frozenset[str] | None:
+        """List what an automatic payout is made of; of a manual one Stripe cannot say.
+
+        Source: https://docs.stripe.com/payouts/reconciliation.
+        """
+        doing = f"stripe read payout {reference}"
+        with in_port_words(doing, self._hidden, reading=True):
+            payout = await self._stripe.v1.payouts.retrieve_async(reference)
+        if payout.reconciliation_status == "in_progress":
+            raise RailUnavailable(f"{reference}: Stripe is still at it (reconciliation_status in_progress)")
+        if not payout.automatic or payout.reconciliation_status != "completed":
+            return None
+        found: list[SettlementLine] = []
+        for _ in range(PAGES_MAX):
+            page, more = await self._lines(
+                {"payout": reference, **({"starting_after": found[-1].line_id} if found else {})}
+            )
+            found += page
+            if not more or not page:
+                own = {LineKind.PAYOUT}  # its own line is in the list; one above zero is an earlier one that came back
+                return frozenset(one.line_id for one in found if one.kind not in own or one.gross.units > 0)
+        raise RailMisconfigured(f"more than {PAGES_MAX * PAGE_SIZE} lines in {reference}: a person must reconcile it")
 
     async def check_account(self) -> AccountCheck:
         """Ask for the balance. Source: https://docs.stripe.com/api/balance/balance_retrieve."""

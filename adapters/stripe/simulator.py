@@ -20,6 +20,7 @@ from adapters.base import SimulatorSettings
 from adapters.kit.simulator import WebhookSender, add_control, api
 from adapters.stripe import simulator_money as money
 from adapters.stripe.simulator_page import add_page
+from adapters.stripe.simulator_payouts import find_payout, lines_of, payouts
 from adapters.stripe.simulator_saved import cancel_intent, charge_saved, find_intent
 from adapters.stripe.simulator_state import State, StripeSwitches
 from adapters.stripe.simulator_wire import (
@@ -199,11 +200,15 @@ class Api:
         return self._expanded(money.capture(self.state, request.match_info["id"], params), params)
 
     def list_balance(self, _request: web.Request, params: Params) -> Object:
-        page = page_of(_newest_first(self.state.balance), params, "/v1/balance_transactions")
+        lines = lines_of(self.state, _newest_first(self.state.balance), params)
+        page = page_of(lines, params, "/v1/balance_transactions")
         if params.get("expand") == ["data.source"]:
-            shelves = {**self.state.charges, **self.state.refunds, **self.state.disputes}
+            shelves = {**self.state.charges, **self.state.refunds, **self.state.disputes, **self.state.payouts}
             page["data"] = [{**line, "source": shelves.get(line["source"], line["source"])} for line in page["data"]]
         return page
+
+    def retrieve_payout(self, request: web.Request, _params: Params) -> Object:
+        return find_payout(self.state, request.match_info["id"])
 
     def retrieve_balance(self, _request: web.Request, _params: Params) -> Object:
         nothing = [{"amount": 0, "currency": "usd", "source_types": {"card": 0}}]
@@ -275,6 +280,7 @@ def build(settings: SimulatorSettings) -> web.Application:
         ("POST", "/v1/disputes/{id}/close", calls.close_dispute),
         ("GET", "/v1/balance_transactions", calls.list_balance),
         ("GET", "/v1/balance", calls.retrieve_balance),
+        ("GET", "/v1/payouts/{id}", calls.retrieve_payout),
         ("GET", "/v1/events", calls.list_events),
         ("GET", "/v1/events/{id}", calls.retrieve_event),
     ):
@@ -284,6 +290,7 @@ def build(settings: SimulatorSettings) -> web.Application:
     app.router.add_post("/_bank/disputes", _disputes(state))
     app.router.add_post("/_bank/refunds", _refunds(state))
     app.router.add_post("/_bank/settles", _settles(state))
+    app.router.add_post("/_bank/payouts", payouts(state))
     return app
 
 

@@ -90,6 +90,9 @@ class State:
     disputes: dict[str, Object] = field(default_factory=dict)
     balance: dict[str, Object] = field(default_factory=dict)
     """Balance transactions, oldest first."""
+    payouts: dict[str, Object] = field(default_factory=dict)
+    paid_out: dict[str, str] = field(default_factory=dict)
+    """The payout of each balance transaction that is in one."""
     settles: dict[str, tuple[str, Decimal]] = field(default_factory=dict)
     """By the currency of a charge: in which one the account holds it, and at which rate; others are held as they are."""
     paid: Callable[[State, Object], None] = field(default=lambda _state, _charge: None)

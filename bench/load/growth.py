@@ -74,6 +74,8 @@ def _loaded(server: PostgresServer, postings: int) -> str:
     moved = f"UPDATE shard SET entry_sequence = entry_sequence + {entries}"  # noqa: S608  # a number of our own
     server.sql(moved, name)
     server.sql("VACUUM ANALYZE", name, seconds_max=LOAD_SECONDS_MAX)
+    # Else the gigabytes of the load are written to the disk while the figures are taken.
+    server.sql("CHECKPOINT", name, seconds_max=LOAD_SECONDS_MAX)
     return url
 
 

@@ -868,7 +868,7 @@ class SettlementMatch(SQLModel, table=True):
     """The capture, refund or dispute; empty where none was found."""
     merchant_id: str = _text()
     payout: str = _text()
-    """The line of the rail's payout that it is a part of; empty before."""
+    """The line of the rail's payout that it is a part of; empty before; ``returned `` and the line of its return after that."""
     updated_us: int = _big()
 
 

@@ -39,6 +39,8 @@ DAY_READ_S_MAX: Final = 300
 READ_ROWS: Final = 5000
 LOOK_AGAIN_US: Final = 3600 * 1_000_000
 """For the payout of a rail that is not there yet: its report is read once a day."""
+RETURNED: Final = "returned "
+"""What ``SettlementMatch.payout`` of a line begins with whose payout the bank sent back; the line of the return follows."""
 STANDARD: Final = "standard"
 
 _log = structlog.get_logger("earnings")
@@ -189,7 +191,7 @@ class Earnings:
                 rows = await self._reads.all(
                     select(table.c.object_id).where(
                         table.c.rail == rail, table.c.account == account, table.c.mode == mode,
-                        table.c.object_id.in_(part), table.c.kind == "payment", table.c.payout != "",
+                        table.c.object_id.in_(part), table.c.kind == "payment", table.c.payout != "", ~table.c.payout.startswith(RETURNED),
                     )
                 )  # fmt: skip
                 paid |= {one["object_id"] for one in rows}

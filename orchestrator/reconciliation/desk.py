@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy import select
 
 from adapters.base import RailAdapter, RailError
-from adapters.operations import LineKind, ReportsSettlement, SettlementLine
-from orchestrator.clock import Clock, to_us
+from adapters.operations import LineKind, ReportsSettlement
+from orchestrator.clock import Clock
 from orchestrator.database import tables
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import table_of
@@ -33,20 +33,18 @@ from orchestrator.reconciliation.matching import (
     Found,
     State,
     converted,
-    cut,
     fact_of,
     fee_entry,
     judge,
-    payout_entry,
 )
+from orchestrator.reconciliation.rail_payouts import RailPayouts
 from orchestrator.reconciliation.reports import AccountReport, account_report
+from orchestrator.reconciliation.rows import BY_SUBJECT, REASON, close_reviews, row_of, shown, write_match
 from rates.money import Asset, Money
 
 PAGES_MAX: Final = 500
 CALL_S_MAX: Final = 120
 BY_OBJECT: Final = ("rail", "account", "mode", "object_id")
-BY_SUBJECT: Final = ("merchant_id", "subject")
-REASON: Final = "reconciliation_break"
 Rails = Mapping[tuple[str, str], RailAdapter]
 _log = structlog.get_logger("reconciliation")
 
@@ -58,6 +56,10 @@ class Reconciliation:
     rails: Rails
     clock: Clock
     refunds: Refunds
+
+    @property
+    def payouts(self) -> RailPayouts:
+        return RailPayouts(self.writer, self.reads, self.rails, self.clock)
 
     def accounts(self, rail: str | None = None, account: str | None = None) -> list[tuple[str, str]]:
         """Return the accounts that report, of one rail or all. Raises NotFound where a name fits none."""
@@ -85,7 +87,7 @@ class Reconciliation:
             except (RailError, TimeoutError) as error:
                 raise Busy("rail_did_not_answer", f"{rail}/{account}: {str(error)[:200]}") from None
             for line in page.lines:
-                await self._take(_row_of(line, rail, account, mode))
+                await self._take(row_of(line, rail, account, mode))
             cursor = page.next_cursor
             await self._keep(rail, account, mode, cursor)
             if not page.more:
@@ -133,7 +135,7 @@ class Reconciliation:
     async def _take(self, line: Row) -> str:
         """Keep one line, judge it, book its fee: one unit."""
         if line["kind"] == LineKind.PAYOUT.value:
-            return await self._payout(line)
+            return await self.payouts.take(line)
         found = await self._find(line)
         if found is not None and not found.happened and line["kind"] in {LineKind.REFUND, LineKind.REFUND_FAILED}:
             found = await self._hear(found, line)
@@ -155,7 +157,7 @@ class Reconciliation:
             taken = any(one["kind"] == line["kind"] and one["line_id"] != line["line_id"]
                         and one["state"] == State.MATCHED.value for one in others)  # fmt: skip
             verdict = judge(line, found, now_us=view.now_us, taken=taken)
-            _write_match(changes, line, before, verdict.state, verdict.broken, found, view.now_us)
+            write_match(changes, line, before, verdict.state, verdict.broken, found, view.now_us)
             if verdict.state is State.MATCHED:
                 exchange = None if found is None else converted(line, found, holding_of(line["rail"], line["account"]))
                 if exchange is not None:
@@ -163,11 +165,11 @@ class Reconciliation:
                 fee = fee_entry(line, holding_of(line["rail"], line["account"]), found.payment_id if found else None)
                 if fee is not None:
                     changes.post(fee)
-                _close_reviews(view, changes, {merchant, OWN_BOOK}, fact_of(line))
+                close_reviews(view, changes, {merchant, OWN_BOOK}, fact_of(line))
             elif verdict.state is State.OPEN and (before is None or before["state"] != State.OPEN.value):
                 ask_a_person(view, changes, merchant, mode, reason=REASON, subject=fact_of(line),
                              payment_id=found.payment_id if found else None,
-                             evidence={"type": verdict.broken, **_shown(line)})  # fmt: skip
+                             evidence={"type": verdict.broken, **shown(line)})  # fmt: skip
             return {"state": verdict.state.value}
 
         return str((await self.writer.submit(Unit(merchant, mode, None, locks, decide))).answer["state"])
@@ -219,52 +221,6 @@ class Reconciliation:
             return found
         return await self._find(line)
 
-    async def _payout(self, line: Row) -> str:
-        """Book what the rail paid into the bank: each merchant's part is the sum of the lines that it is made of."""
-        lines, matches = table_of(tables.SettlementLine), table_of(tables.SettlementMatch)
-        place = {name: line[name] for name in ("rail", "account", "mode")}
-        same = (matches.c.rail == lines.c.rail) & (matches.c.account == lines.c.account) & (
-            matches.c.mode == lines.c.mode) & (matches.c.line_id == lines.c.line_id)  # fmt: skip
-        rows = await self.reads.all(
-            select(lines, matches.c.merchant_id)
-            .join(matches, same)
-            .where(*(lines.c[name] == value for name, value in place.items()), lines.c.asset == line["asset"],
-                   lines.c.kind != LineKind.PAYOUT.value, matches.c.state == State.MATCHED.value, matches.c.payout == "")
-            .order_by(lines.c.occurred_us, lines.c.line_id)
-        )  # fmt: skip
-        parts = cut(rows, -line["gross_units"])
-        shares: dict[str, int] = {}
-        for row in parts or ():
-            shares[row["merchant_id"] or OWN_BOOK] = shares.get(row["merchant_id"] or OWN_BOOK, 0) + row["net_units"]
-        holding = holding_of(line["rail"], line["account"])
-        for merchant, units in shares.items():
-            key = f"rail_payout:{fact_of(line)}"
-            await self.writer.submit(Unit(merchant, line["mode"], key, (), _pays(line, units, holding)))
-        return await self._payout_done(line, parts)
-
-    async def _payout_done(self, line: Row, parts: Any) -> str:
-        key = (line["rail"], line["account"], line["mode"], line["line_id"])
-        state = State.OPEN if parts is None else State.MATCHED
-        locks = [row_lock("settlement_match", *key), Lock("review", BY_SUBJECT, (OWN_BOOK, fact_of(line)))]
-        locks += [row_lock("settlement_match", *key[:3], one["line_id"]) for one in parts or ()]
-
-        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-            before = view.one("settlement_match", *key)
-            if before is not None and before["state"] == State.MATCHED.value:
-                return {"state": before["state"]}
-            broken = None if state is State.MATCHED else "amount"
-            _write_match(changes, line, before, state, broken, None, view.now_us)
-            for one in parts or ():
-                changes.update("settlement_match", (*key[:3], one["line_id"]), payout=line["line_id"])
-            if state is State.MATCHED:
-                _close_reviews(view, changes, {OWN_BOOK}, fact_of(line))
-            elif before is None:
-                ask_a_person(view, changes, OWN_BOOK, line["mode"], reason=REASON, subject=fact_of(line),
-                             payment_id=None, evidence={"type": "amount", **_shown(line)})  # fmt: skip
-            return {"state": state.value}
-
-        return str((await self.writer.submit(Unit(OWN_BOOK, line["mode"], None, locks, decide))).answer["state"])
-
     # --- the cursor -----------------------------------------------------------------------------------------------------
 
     async def _cursor(self, rail: str, account: str, mode: str) -> str:
@@ -283,65 +239,3 @@ class Reconciliation:
             return {}
 
         await self.writer.submit(Unit(OWN_BOOK, mode, None, (row_lock("settlement_cursor", *key),), decide))
-
-
-def _pays(line: Row, units: int, holding: Any) -> Any:
-    def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
-        if units:
-            changes.post(payout_entry(line, units, holding))
-        return {}
-
-    return decide
-
-
-def _row_of(line: SettlementLine, rail: str, account: str, mode: str) -> Row:
-    return {
-        "rail": rail, "account": account, "mode": mode, "line_id": line.line_id, "kind": line.kind.value,
-        "word": line.word, "money_id": line.money_id, "attempt_id": line.attempt_id, "reference": line.reference,
-        "asset": str(line.net.asset), "gross_units": line.gross.units, "fee_units": line.fee.units,
-        "net_units": line.net.units, "occurred_us": to_us(line.occurred_at), "batch": line.batch, "recorded_us": 0,
-        "original_asset": None if line.original is None else str(line.original.asset),
-        "original_units": None if line.original is None else line.original.units,
-        "exchange_rate": line.exchange_rate or None,
-    }  # fmt: skip
-
-
-def _write_match(
-    changes: Changes, line: Row, before: Row | None, state: State, broken: str | None, found: Found | None, now_us: int
-) -> None:
-    columns = {
-        "state": state.value, "broken": "" if state is State.MATCHED or broken is None else str(broken),
-        "object_id": "" if found is None else found.object_id,
-        "merchant_id": "" if found is None else found.merchant_id, "updated_us": now_us,
-    }  # fmt: skip
-    key = {name: line[name] for name in ("rail", "account", "mode", "line_id")}
-    if before is None:
-        changes.insert("settlement_line", **{**line, "recorded_us": now_us})
-        changes.insert("settlement_match", **key, kind=line["kind"], payout="", **columns)
-    else:
-        changes.update("settlement_match", tuple(key.values()), **columns)
-
-
-def _close_reviews(view: View, changes: Changes, merchants: set[str], subject: str) -> None:
-    for merchant in sorted(merchants):
-        for review in view.many("review", BY_SUBJECT, (merchant, subject)):
-            if review["status"] == "open":
-                changes.update("review", (merchant, review["id"]), status="resolved", resolved_us=view.now_us)
-
-
-def _shown(line: Row) -> dict[str, Any]:
-    shown = {
-        "rail": line["rail"], "account": line["account"], "line": line["line_id"], "kind": line["kind"],
-        "word": line["word"], "amount": _text(line["gross_units"], line["asset"]),
-        "currency": line["asset"].partition("/")[0], "money": line["money_id"], "reference": line["reference"],
-    }  # fmt: skip
-    if line["original_units"] is not None:
-        shown["before_conversion"] = _text(line["original_units"], line["original_asset"])
-        shown["before_conversion_currency"] = line["original_asset"].partition("/")[0]
-        shown["exchange_rate"] = line["exchange_rate"]
-    return shown
-
-
-def _text(units: int, asset: str) -> str:
-    text = Money(abs(units), Asset.parse(asset)).decimal()
-    return f"-{text}" if units < 0 else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -137,13 +136,3 @@ def payout_entry(line: Row, merchant_units: int, holding: Holding) -> Entry:
 
 def fact_of(line: Row) -> str:
     return f"{line['rail']}/{line['account']}:{line['line_id']}"
-
-
-def cut(open_lines: Sequence[Row], paid_units: int) -> Sequence[Row] | None:
-    """Return the oldest lines whose nets add up to a payout; None where no such cut exists."""
-    total = 0
-    for number, line in enumerate(open_lines, start=1):
-        total += line["net_units"]
-        if total == paid_units:
-            return open_lines[:number]
-    return None

@@ -68,6 +68,7 @@ class RailSetup:
     finds_by_attempt_id: bool = True
     """False where the rail has no search by our reference."""
     saves_methods: bool = False
+    pay_out: Callable[[RailUnderTest], Awaitable[dict[str, Any]]] | None = None
     """True where its page saves a method that is charged later (``ChargesSaved``)."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from adapters.base import PaymentStarted, Redirect, Severity
@@ -36,6 +37,13 @@ async def dispute(rail: RailUnderTest, started: PaymentStarted) -> None:
     await use_page(rail, started, {"card": "4000 0000 0000 0259"})
 
 
+async def pay_out(rail: RailUnderTest, currency: str, **more: Any) -> dict[str, Any]:
+    """Let Stripe pay out what is held in a currency, or ``fail`` a payout; return it."""
+    async with rail.http.post(f"{rail.base}/_bank/payouts", json={"currency": currency, **more}) as answer:
+        payout: dict[str, Any] = await answer.json()
+        return payout
+
+
 RAIL: Final = RailSetup(
     rail="stripe",
     options=OPTIONS,
@@ -50,4 +58,5 @@ RAIL: Final = RailSetup(
     decline=decline,
     dispute=dispute,
     saves_methods=True,
+    pay_out=partial(pay_out, currency="eur"),
 )

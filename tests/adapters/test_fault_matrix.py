@@ -22,6 +22,7 @@ from adapters.operations import (
     ChecksAccount,
     DisputeEvent,
     ListsDisputes,
+    NamesPayoutLines,
     RefundOrder,
     Refunds,
     ReportsReversals,
@@ -157,6 +158,18 @@ async def _settlement(rail: RailUnderTest) -> Call:
     return call
 
 
+async def _payout(rail: RailUnderTest) -> Call:
+    await _paid(rail)
+    assert rail.setup.pay_out is not None
+    payout = await rail.setup.pay_out(rail)
+
+    async def call(adapter: RailAdapter) -> Any:
+        assert isinstance(adapter, NamesPayoutLines)
+        return await adapter.payout_lines(payout["id"])
+
+    return call
+
+
 async def _check(_rail: RailUnderTest) -> Call:
     async def call(adapter: RailAdapter) -> str:
         assert isinstance(adapter, ChecksAccount)
@@ -203,6 +216,7 @@ OPERATIONS: Final = {
         Operation("fetch_refund", writes=False, prepare=_fetch_refund),
         Operation("capture_payment", writes=True, prepare=_capture),
         Operation("settlement_page", writes=False, prepare=_settlement),
+        Operation("payout_lines", writes=False, prepare=_payout),
         Operation("check_account", writes=False, prepare=_check),
         Operation("list_disputes", writes=False, prepare=_disputes),
         Operation("accept_dispute", writes=True, prepare=_accept),

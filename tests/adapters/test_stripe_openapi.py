@@ -140,6 +140,11 @@ async def use_operations(rail: RailUnderTest) -> None:
             await adapter.release_payment(capture)
     first = await adapter.settlement_page("")
     await adapter.settlement_page(first.lines[0].line_id)
+    for automatic in (True, False):
+        payout = await rail_stripe.pay_out(rail, "eur", automatic=automatic)
+        await adapter.payout_lines(payout["id"])
+        await rail_stripe.pay_out(rail, "eur", fail=payout["id"])
+    await adapter.settlement_page("")
     await adapter.check_account()
 
 
@@ -176,6 +181,7 @@ async def test_every_exchange_is_as_the_document_says_but_for_the_reviewed_list(
         ("POST", "/v1/disputes/{dispute}/close"),
         ("GET", "/v1/balance_transactions"),
         ("GET", "/v1/balance"),
+        ("GET", "/v1/payouts/{payout}"),
     }
     assert {exchange.status for exchange in exchanges} == {200, 400, 401, 402, 404}
     found = {difference for exchange in exchanges for difference in checker.differences(exchange)}

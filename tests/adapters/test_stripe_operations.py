@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.base import PaymentStarted, RailEventKind, RailMisconfigured
+from adapters.base import PaymentStarted, RailEventKind, RailMisconfigured, RailUnavailable
 from adapters.operations import (
     CaptureOrder,
     DisputeEvent,
@@ -185,6 +185,29 @@ async def test_the_balance_is_read_line_by_line_and_from_a_cursor_on(rail: RailU
     assert [(one.kind, one.gross) for one in second.lines] == [(LineKind.REFUND, -order.amount)]
     assert not (await adapter.settlement_page(second.next_cursor)).lines
     assert len((await adapter.settlement_page("")).lines) == 2
+
+
+async def test_an_automatic_payout_names_its_lines_and_one_made_by_hand_does_not(rail: RailUnderTest) -> None:
+    adapter, order = stripe_of(rail), await paid(rail)
+    await adapter.refund_payment(order)
+    await paid(rail)
+    before = frozenset(line.line_id for line in (await adapter.settlement_page("")).lines)
+    payout = await rail_stripe.pay_out(rail, "eur", ready=False)
+    with pytest.raises(RailUnavailable, match="in_progress"):
+        await adapter.payout_lines(payout["id"])
+    sent_back = await rail_stripe.pay_out(rail, "eur", fail=payout["id"])
+    assert await adapter.payout_lines(payout["id"]) == before
+    again = await rail_stripe.pay_out(rail, "eur")
+    lines = (await adapter.settlement_page("")).lines
+    assert [(line.kind, line.reference, line.net.units) for line in lines[-3:]] == [
+        (LineKind.PAYOUT, payout["id"], -payout["amount"]),
+        (LineKind.PAYOUT, payout["id"], payout["amount"]),
+        (LineKind.PAYOUT, again["id"], -payout["amount"]),
+    ]
+    assert await adapter.payout_lines(again["id"]) == frozenset({sent_back["failure_balance_transaction"]})
+    await paid(rail)
+    by_hand = await rail_stripe.pay_out(rail, "eur", automatic=False)
+    assert await adapter.payout_lines(by_hand["id"]) is None
 
 
 async def test_the_account_is_looked_at_with_its_clock(rail: RailUnderTest) -> None:

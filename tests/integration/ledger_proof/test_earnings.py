@@ -7,7 +7,7 @@ import asyncio
 from orchestrator.database.unit import Changes, Unit, View, row_lock
 from orchestrator.ledger.chart import Account
 from orchestrator.ledger.check import check
-from orchestrator.ledger.earnings import Earnings
+from orchestrator.ledger.earnings import RETURNED, Earnings
 from orchestrator.ledger.payout_recipes import MerchantSide
 from tests.integration.ledger_proof.books import MERCHANT, MODE, TIERS, USD, Books
 
@@ -196,6 +196,9 @@ async def test_earnings_wait_until_the_rail_has_paid_out_what_it_took(books: Boo
     await _reported(books, "cap_1", payout="")
     await books.days(1)
     assert await books.side() == MerchantSide(100 * USD, 0, 0, 0), "reported is not paid out"
+    await _reported(books, "cap_1", payout=f"{RETURNED}txn_9")
+    await books.days(1)
+    assert await books.side() == MerchantSide(100 * USD, 0, 0, 0), "the bank sent it back"
     await _took(books, "cap_2")  # a later day's money keeps no earlier day waiting
     await _reported(books, "cap_1", payout="po_1")
     books.clock.days(1)

@@ -1,0 +1,192 @@
+"""What a rail paid into our bank: which lines of its report a payout is made of, and each merchant's part of it.
+
+Three ways to know, the surest first: the rail names the lines (``NamesPayoutLines``); lines and payout stand in one batch of
+the report; the payout is the oldest lines that add up to it. Only the last one is found by sums, so payouts are then taken
+in their order: one whose lines are not all in the books yet waits, and so does every later one of the account.
+
+A payout that the bank sent back stands in the report as a line of its own, above zero. It takes each merchant's part out of
+our bank again, and the lines of the payout are to be paid once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import select
+
+from adapters.base import RailAdapter, RailError
+from adapters.operations import LineKind, NamesPayoutLines
+from orchestrator.clock import Clock
+from orchestrator.database import tables
+from orchestrator.database.reads import Reads
+from orchestrator.database.tables import table_of
+from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
+from orchestrator.database.writer import Writer
+from orchestrator.ledger.earnings import RETURNED
+from orchestrator.payments.crediting import ask_a_person, holding_of
+from orchestrator.reconciliation.matching import OWN_BOOK, State, fact_of, payout_entry
+from orchestrator.reconciliation.rows import BY_SUBJECT, REASON, close_reviews, shown, write_match
+
+CALL_S_MAX: Final = 120
+SAYS_US_MAX: Final = 3 * 86_400 * 1_000_000
+"""How long a rail may not say what a payout is made of (Stripe: a day as a rule); then a person looks."""
+_SETTLED: Final = frozenset({State.MATCHED.value, State.ACCEPTED.value})
+_DIGITS: Final = re.compile(r"(\d+)")
+_log = structlog.get_logger("reconciliation")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a payout is made of; no lines: it waits for something, or it fits nothing."""
+
+    state: State
+    lines: Sequence[Row] = ()
+
+
+def place_in_report(line: Row) -> tuple[int, list[str | int]]:
+    """Return by what lines are in order: time, then name, in which 10 comes after 9."""
+    return line["occurred_us"], [int(part) if part.isdigit() else part for part in _DIGITS.split(line["line_id"])]
+
+
+def parts_of(payout: Row, others: Sequence[Row], named: frozenset[str] | None = None) -> Parts:
+    """Find the lines of a payout among the other lines of its account and asset, as they are matched now. Pure.
+
+    ``others``: with ``state`` and ``payout`` (what took the line; "" = nothing, RETURNED = a payout that came back) beside the
+    line's own columns. ``named``: the ids of the payout's lines where the rail says them.
+    """
+    lines = sorted((row for row in others if row["kind"] != LineKind.PAYOUT.value), key=place_in_report)
+    free = [row for row in lines if not row["payout"] or row["payout"].startswith(RETURNED)]
+    if named is not None:
+        if not named <= {row["line_id"] for row in others}:
+            return Parts(State.WAITING)  # they are still to be read
+        found = [row for row in free if row["line_id"] in named or row["payout"].removeprefix(RETURNED) in named]
+        return _judged(found if sum(row["net_units"] for row in found) == -payout["gross_units"] else None)
+    free = [row for row in free if row["occurred_us"] <= payout["occurred_us"]]
+    if payout["batch"]:
+        return _judged(_oldest(payout, [row for row in free if row["batch"] == payout["batch"]]))
+    here = place_in_report(payout)
+    earlier = [row for row in others if row["kind"] == LineKind.PAYOUT.value and place_in_report(row) < here]
+    if any(row["state"] not in _SETTLED for row in earlier):
+        return Parts(State.WAITING)
+    return _judged(_oldest(payout, free))
+
+
+def _oldest(payout: Row, lines: Sequence[Row]) -> Sequence[Row] | None:
+    """Return the oldest lines whose nets add up to a payout, in the books or not; None where no such cut exists."""
+    total = 0
+    for number, line in enumerate(lines, start=1):
+        total += line["net_units"]
+        if total == -payout["gross_units"]:
+            return lines[:number]
+    return None
+
+
+def parts_returned(returned: Row, others: Sequence[Row]) -> Parts:
+    """Find the lines of the payout that came back: the one with the same reference and amount. Pure."""
+    for row in others:
+        if row["kind"] != LineKind.PAYOUT.value or row["gross_units"] != -returned["gross_units"]:
+            continue
+        if returned["reference"] and row["reference"] == returned["reference"]:
+            if row["state"] != State.MATCHED.value:
+                return Parts(State.WAITING)
+            return _judged([line for line in others if line["payout"] == row["line_id"]])
+    return Parts(State.OPEN)
+
+
+def _judged(found: Sequence[Row] | None) -> Parts:
+    if not found:
+        return Parts(State.OPEN)
+    if any(row["state"] != State.MATCHED.value for row in found):
+        return Parts(State.WAITING)
+    return Parts(State.MATCHED, found)
+
+
+@dataclass(frozen=True, slots=True)
+class RailPayouts:
+    """Books what rails paid into the bank."""
+
+    writer: Writer
+    reads: Reads
+    rails: Mapping[tuple[str, str], RailAdapter]
+    clock: Clock
+
+    async def take(self, line: Row) -> str:
+        """Book a payout, or keep it as one that waits or is a break; return its state. Safe to repeat.
+
+        Each merchant's part has a unit of its own, keyed by the payout: which lines it is made of does not change.
+        """
+        parts = await self._parts(line)
+        sign = 1 if line["gross_units"] < 0 else -1
+        shares: dict[str, int] = {}
+        for row in parts.lines:
+            merchant = row["merchant_id"] or OWN_BOOK
+            shares[merchant] = shares.get(merchant, 0) + sign * row["net_units"]
+        for merchant, units in shares.items():
+            key = f"rail_payout:{fact_of(line)}"
+            await self.writer.submit(Unit(merchant, line["mode"], key, (), _pays(line, units)))
+        return await self._keep(line, parts)
+
+    async def _parts(self, line: Row) -> Parts:
+        if line["gross_units"] > 0:
+            return parts_returned(line, await self._others(line))
+        named, adapter = None, self.rails.get((line["rail"], line["account"]))
+        if isinstance(adapter, NamesPayoutLines) and line["reference"]:
+            try:
+                async with asyncio.timeout(CALL_S_MAX):
+                    named = await adapter.payout_lines(line["reference"])
+            except (RailError, TimeoutError) as error:
+                _log.warning("payout_not_read", rail=line["rail"], payout=line["line_id"], error=str(error)[:200])
+                late = line["recorded_us"] and self.clock.now_us() - line["recorded_us"] > SAYS_US_MAX
+                return Parts(State.OPEN if late else State.WAITING)
+        return parts_of(line, await self._others(line), named)
+
+    async def _others(self, line: Row) -> Sequence[Row]:
+        lines, matches = table_of(tables.SettlementLine), table_of(tables.SettlementMatch)
+        names = ("rail", "account", "mode", "asset")
+        same = (matches.c.rail == lines.c.rail) & (matches.c.account == lines.c.account) & (
+            matches.c.mode == lines.c.mode) & (matches.c.line_id == lines.c.line_id)  # fmt: skip
+        return await self.reads.all(
+            select(lines, matches.c.merchant_id, matches.c.state, matches.c.payout)
+            .join(matches, same)
+            .where(*(lines.c[name] == line[name] for name in names), lines.c.line_id != line["line_id"])
+        )
+
+    async def _keep(self, line: Row, parts: Parts) -> str:
+        key = (line["rail"], line["account"], line["mode"], line["line_id"])
+        locks = [row_lock("settlement_match", *key), Lock("review", BY_SUBJECT, (OWN_BOOK, fact_of(line)))]
+        locks += [row_lock("settlement_match", *key[:3], one["line_id"]) for one in parts.lines]
+
+        taker = line["line_id"] if line["gross_units"] < 0 else f"{RETURNED}{line['line_id']}"
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            before = view.one("settlement_match", *key)
+            if before is not None and before["state"] in _SETTLED:
+                return {"state": before["state"]}
+            state = parts.state
+            write_match(changes, line, before, state, "amount" if state is State.OPEN else None, None, view.now_us)
+            for one in parts.lines:
+                changes.update("settlement_match", (*key[:3], one["line_id"]), payout=taker)
+            if state is not State.OPEN:
+                close_reviews(view, changes, {OWN_BOOK}, fact_of(line))
+            elif before is None or before["state"] != State.OPEN.value:
+                ask_a_person(view, changes, OWN_BOOK, line["mode"], reason=REASON, subject=fact_of(line),
+                             payment_id=None, evidence={"type": "amount", **shown(line)})  # fmt: skip
+            return {"state": state.value}
+
+        return str((await self.writer.submit(Unit(OWN_BOOK, line["mode"], None, locks, decide))).answer["state"])
+
+
+def _pays(line: Row, units: int) -> Any:
+    holding = holding_of(line["rail"], line["account"])
+
+    def decide(_view: View, changes: Changes) -> Mapping[str, Any]:
+        if units:
+            changes.post(payout_entry(line, units, holding))
+        return {}
+
+    return decide
