@@ -39,6 +39,11 @@ class AccountShown(Shown):
     balances: list[dict[str, str]] = Field(
         description="books = rail + not_reported - not_booked, or it is unexplained."
     )
+    compared_at: dict[str, Any] | None = Field(
+        description="Of a chain: `block`, and its `finality`: `finalized` or `solidified` (what differed was judged at a block"
+        " that the chain calls final), `newest_twice` (no node answers for one: the same difference in two looks at the newest"
+        " block), `newest` (nothing differed, even in the newest block)."
+    )
     read_at: str | None
     ok: bool
 

@@ -39,6 +39,8 @@ def reconcile(
 def _print(one: dict[str, Any]) -> None:
     print(f"{one['rail']}/{one['account']} ({one['mode']}): {one['lines']} lines, {one['matched']} matched, "
           f"{one['waiting']} waiting, {len(one['breaks'])} breaks")  # fmt: skip
+    if one["compared_at"]:
+        print(f"compared at block {one['compared_at']['block']} ({one['compared_at']['finality']})")
     columns = ("currency", "books", "rail", "not_reported", "not_booked", "unexplained")
     print_table(columns, [[balance[name] for name in columns] for balance in one["balances"]])
     if one["breaks"]:

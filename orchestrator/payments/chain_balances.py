@@ -119,9 +119,9 @@ class ChainBalances:
         return differences
 
     async def known(
-        self, network: Network, token: ChainToken, addresses: Sequence[bytes]
+        self, network: Network, token: ChainToken, addresses: Sequence[bytes], until: int | None = None
     ) -> tuple[dict[bytes, int], set[bytes]]:
-        """Return what came, less what we sent; and the addresses that a transaction of ours is leaving."""
+        """Return what came (``until`` a block), less what we sent; and the addresses that a transaction of ours is leaving."""
         known: dict[bytes, int] = defaultdict(int)
         deposit, stray, ours = table_of(Deposit), table_of(StrayTransfer), table_of(ChainTransaction)
         arrived = select(deposit.c.recipient, deposit.c.raw_value).where(
@@ -132,6 +132,11 @@ class ChainBalances:
             stray.c.network == network.name, stray.c.contract == token.contract, stray.c.recipient.in_(addresses),
             stray.c.status.not_in(("orphaned", "credited")),
         )  # fmt: skip
+        if until is not None:
+            arrived, strayed = (
+                arrived.where(deposit.c.block_number <= until),
+                strayed.where(stray.c.block_number <= until),
+            )
         for query in (arrived, strayed):
             for row in await self.reads.all(query):
                 known[bytes(row["recipient"])] += int(row["raw_value"])

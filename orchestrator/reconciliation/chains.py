@@ -1,8 +1,10 @@
 """Chains held against the books: what lies on every deposit address, what we know came there, and what the journal says of it.
 
-Three ways, as for other rails: the chain's own balances x our rows (deposits, the inbox, what we sent on) x the journal. Blocks
-go on while addresses are asked, and not every node answers for an old block, so an address that differs is asked again once all
-blocks of the first look were read: only the same difference twice is a break. No money moves by it.
+Three ways, as for other rails: the chain's own balances x our rows (deposits, the inbox, what we sent on) x the journal. All
+addresses are looked at in the newest block. One that differs there is judged at a block that the chain itself calls final
+(EVM: finalized, TRON: solidified) and that the scanner has read: what differs there is a break. Where no node answers for such a
+block it is asked again in the newest one, once all blocks of the first look were read, and only the same difference twice is a
+break. The report says which of these it was. No money moves by it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import structlog
 from sqlalchemy import exists, select
 
 from adapters.base import ChainScanFailed, ChainToken, RailAdapter, ScansChain
+from adapters.final_balances import ReadsFinalBalances
 from orchestrator.clock import Clock, rfc3339
 from orchestrator.database import tables
 from orchestrator.database.reads import Reads
@@ -34,6 +37,9 @@ from rates.money import Asset, Money
 BATCH: Final = 1_000
 """Addresses by one question."""
 RUN_S_MAX: Final = 600
+NEWEST: Final = "newest"
+"""Nothing differed in the newest block: there was nothing to judge."""
+TWICE_NEWEST: Final = "newest_twice"
 CATCH_UP_TRIES: Final = 4
 CATCH_UP_S_MAX: Final = 2.0
 """A command waits for the answer: what a slow scanner has not read by then waits for the next time."""
@@ -52,6 +58,8 @@ class _Looked:
     found: Counter[bytes] = field(default_factory=Counter)
     known: Counter[bytes] = field(default_factory=Counter)
     certain: list[Difference] = field(default_factory=list)
+    at: dict[str, Any] = field(default_factory=dict)
+    """The block of the verdict, and what makes it one."""
     waiting: int = 0
     """Addresses of which nobody can say now: a transaction of ours is on its way, or a block is not read yet."""
 
@@ -105,24 +113,64 @@ class ChainDesk:
     # --- chain x rows ---------------------------------------------------------------------------------------------------
 
     async def _walk(self, network: Network, scanner: ScansChain, looks: ChainBalances) -> _Looked:
-        looked, suspects = _Looked(), list[Difference]()
+        looked, suspects = _Looked(at={"block": (await scanner.head()).latest, "finality": NEWEST}), list[Difference]()
         addresses = await self._addresses(network)
         for start in range(0, len(addresses), BATCH):
             for token in scanner.tokens:
                 suspects += await _compare(network, scanner, looks, token, addresses[start : start + BATCH], looked)
         if not suspects:
             return looked
-        caught_up = await self._caught_up(network, scanner)
-        for token in scanner.tokens:
-            mine = [one for one in suspects if one.token.contract == token.contract]
-            for start in range(0, len(mine), BATCH):
-                part = mine[start : start + BATCH]
-                again = await _compare(network, scanner, looks, token, [one.address for one in part], _Looked())
-                still = {one.address: one.raw for one in again}
-                same = [one for one in part if caught_up and still.get(one.address) == one.raw]
-                looked.certain += same
-                looked.waiting += len(part) - len(same)
+        latest = (await scanner.head()).latest
+        parts = [
+            mine[start : start + BATCH]
+            for token in scanner.tokens
+            for mine in [[one for one in suspects if one.token.contract == token.contract]]
+            for start in range(0, len(mine), BATCH)
+        ]
+        try:
+            verdict = await self._final_verdict(network, scanner, looks, parts)
+        except ChainScanFailed as failed:
+            _log.warning("no_final_balances", network=network.name, error=str(failed)[:200])
+            verdict = await self._newest_verdict(network, scanner, looks, parts, latest)
+        looked.certain, looked.at = verdict.certain, verdict.at
+        looked.waiting += len(suspects) - len(verdict.certain)
         return looked
+
+    async def _final_verdict(
+        self, network: Network, scanner: ScansChain, looks: ChainBalances, parts: list[list[Difference]]
+    ) -> _Looked:
+        """Judge addresses at a final block. Raises ChainScanFailed where no node answers for one."""
+        if not isinstance(scanner, ReadsFinalBalances):
+            raise ChainScanFailed(f"{network.name} shows nothing that is final")
+        verdict, blocks = _Looked(), list[int]()
+        for part in parts:
+            token, addresses = part[0].token, [one.address for one in part]
+            final = await scanner.final_balances(token, addresses)
+            blocks.append(final.block)
+            if not await self._has_read(network, scanner, final.block):
+                continue
+            known, moving = await looks.known(network, token, addresses, final.block)
+            verdict.certain += [
+                Difference(address, token, found, known[address])
+                for address, found in zip(addresses, final.units, strict=True)
+                if found != known[address] and address not in moving
+            ]
+        if blocks:
+            verdict.at = {"block": min(blocks), "finality": scanner.final_word}
+        return verdict
+
+    async def _newest_verdict(
+        self, network: Network, scanner: ScansChain, looks: ChainBalances, parts: list[list[Difference]], latest: int
+    ) -> _Looked:
+        """Judge addresses by two looks at the newest block."""
+        verdict = _Looked(at={"block": latest, "finality": TWICE_NEWEST})
+        if not await self._has_read(network, scanner, latest):
+            return verdict
+        for part in parts:
+            again = await _compare(network, scanner, looks, part[0].token, [one.address for one in part], _Looked())
+            still = {one.address: one.raw for one in again}
+            verdict.certain += [one for one in part if still.get(one.address) == one.raw]
+        return verdict
 
     async def _addresses(self, network: Network) -> list[bytes]:
         table = table_of(tables.DepositAddress)
@@ -133,13 +181,12 @@ class ChainDesk:
         )
         return [bytes(row["address"]) for row in rows]
 
-    async def _caught_up(self, network: Network, scanner: ScansChain) -> bool:
-        """Wait until the scanner has read every block that the first look can have seen; False: it did not get there."""
-        latest = (await scanner.head()).latest
+    async def _has_read(self, network: Network, scanner: ScansChain, block: int) -> bool:
+        """Wait until the scanner has read every block up to one; False: it did not get there."""
         table = table_of(tables.ChainCursor)
         for _ in range(CATCH_UP_TRIES):
             cursor = await self.reads.one(select(table.c.number).where(table.c.network == network.name))
-            if cursor is not None and cursor["number"] >= latest:
+            if cursor is not None and cursor["number"] >= block:
                 return True
             await asyncio.sleep(min(CATCH_UP_S_MAX, scanner.block_seconds))
         return False
@@ -182,7 +229,7 @@ class ChainDesk:
         settled = sum(row["status"] in BOOKED - {"provisional"} for row in rows)
         open_ = sum(row["status"] in {"detected", "provisional"} for row in rows)
         return AccountReport(network.account.rail, network.account.account, network.account.mode.value, len(rows), settled,
-                             open_ + looked.waiting, breaks, standings, self.clock.now_us())  # fmt: skip
+                             open_ + looked.waiting, breaks, standings, self.clock.now_us(), looked.at)  # fmt: skip
 
 
 async def _compare(

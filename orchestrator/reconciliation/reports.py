@@ -55,6 +55,8 @@ class AccountReport:
     breaks: list[dict[str, Any]]
     standings: list[Standing]
     read_at_us: int | None
+    compared_at: Mapping[str, Any] | None = None
+    """Of a chain: ``block`` and ``finality``, what makes that block one to judge by."""
 
     @property
     def ok(self) -> bool:
@@ -64,6 +66,7 @@ class AccountReport:
         return {
             "rail": self.rail, "account": self.account, "mode": self.mode, "lines": self.lines, "matched": self.matched,
             "waiting": self.waiting, "breaks": self.breaks, "balances": [one.to_json() for one in self.standings],
+            "compared_at": None if self.compared_at is None else dict(self.compared_at),
             "read_at": None if self.read_at_us is None else rfc3339(self.read_at_us), "ok": self.ok,
         }  # fmt: skip
 

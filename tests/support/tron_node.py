@@ -170,7 +170,7 @@ class TronNode:
     async def _parameters(self, _: dict[str, Any], __: int) -> Any:
         return {"chainParameter": [{"key": key, "value": value} for key, value in PRICES.items()]}
 
-    async def _constant(self, body: dict[str, Any], _: int) -> Any:
+    async def _constant(self, body: dict[str, Any], top: int) -> Any:
         to = "0x" + _address(body["contract_address"]).hex()
         if await self.chain.anvil("eth_getCode", to, "latest") == "0x":
             message = b"Smart contract is not exist.".hex()
@@ -178,7 +178,7 @@ class TronNode:
         data = body.get("data") or keccak(text=body["function_selector"])[:4].hex() + body.get("parameter", "")
         call = {"from": "0x" + _address(body["owner_address"]).hex(), "to": to, "data": "0x" + data.removeprefix("0x")}
         try:
-            result = await self.chain.anvil("eth_call", call, "latest")
+            result = await self.chain.anvil("eth_call", call, hex(top))
             await self.chain.anvil("anvil_setBalance", call["from"], GAS_COINS)
             energy = int(await self.chain.anvil("eth_estimateGas", call), 16)
         except Refused as refused:

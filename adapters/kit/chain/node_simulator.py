@@ -50,6 +50,7 @@ EVM_NODE: Final = NodeKind(
     refused_tags=frozenset(),
     keeps_logs_of_failures=False,
     unknown_block=(-32000, "unknown block"),
+    calls_newest_only=False,
     no_contract=None,
 )
 TRON_NODE: Final = NodeKind(
@@ -60,6 +61,7 @@ TRON_NODE: Final = NodeKind(
     refused_tags=frozenset({"pending", "safe"}),
     keeps_logs_of_failures=True,
     unknown_block=(-32602, "invalid blockHash"),
+    calls_newest_only=True,
     no_contract=(-32600, "Contract validate error : smart contract does not exist"),
 )
 

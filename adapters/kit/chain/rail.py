@@ -35,6 +35,7 @@ from adapters.base import (
     SeenTransfer,
     TokenCode,
 )
+from adapters.final_balances import FinalBalances
 from adapters.kit.chain.addresses import NotAnAddress
 from adapters.kit.chain.budget import TokenBucket
 from adapters.kit.chain.options import Family, TokenOptions, read_config
@@ -192,6 +193,22 @@ class ChainRail(ABC):
 
     async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> list[int]:
         return await self._scanner.balances(token, addresses)
+
+    # --- ReadsFinalBalances ---------------------------------------------------------------------------------------
+
+    @property
+    def final_word(self) -> str:
+        return "finalized"
+
+    async def final_balances(self, token: ChainToken, addresses: Sequence[bytes]) -> FinalBalances:
+        self._assert_final_is_believed()
+        return await self._scanner.final_balances(token, addresses)
+
+    def _assert_final_is_believed(self) -> None:
+        if self.finality.by_depth:
+            raise ChainScanFailed(f"{self.chain}: its own word of what is final is not believed (final: confirmations)")
+
+    # --- ScansChain, at the start ---------------------------------------------------------------------------------
 
     async def check(self) -> None:
         """Assert chain id, and code, symbol and decimals of each token, at every node that answers.

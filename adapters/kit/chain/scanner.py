@@ -33,6 +33,7 @@ from adapters.base import (
     TokenTransfer,
     UnknownTransfer,
 )
+from adapters.final_balances import FinalBalances
 from adapters.kit.chain import token_contract
 from adapters.kit.chain.block import NodeBlock, read_block
 from adapters.kit.chain.block_logs import WATCHED_TOPICS, Findings, LogReader
@@ -147,6 +148,16 @@ class LogScanner:
     async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> list[int]:
         """Return what lies on addresses at the newest block, raw. Raises ChainScanFailed."""
         return await self.providers.ask(partial(token_contract.balances, contract=token.contract, addresses=addresses))
+
+    async def final_balances(self, token: ChainToken, addresses: Sequence[bytes]) -> FinalBalances:
+        """Return what lay on addresses at the block that the answering node calls finalized. Raises ChainScanFailed."""
+
+        async def read(node: NodeRpc) -> FinalBalances:
+            block = (await self._head_of(node)).finalized
+            found = await token_contract.balances(node, token.contract, addresses, hex(block))
+            return FinalBalances(found, block)
+
+        return await self.providers.ask(read)
 
     # --- one range ------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ class NodeKind:
     keeps_logs_of_failures: bool
     """java-tron says to look at the status before the logs; an EVM receipt of a failure has none."""
     unknown_block: tuple[int, str]
+    calls_newest_only: bool
+    """java-tron answers eth_call for no other block."""
     no_contract: tuple[int, str] | None
     """The error of eth_call where there is no contract; None = the empty answer 0x."""
 
@@ -218,10 +220,10 @@ class SimulatedNode:
     def _code(self, params: list[Any]) -> str:
         return "0x6080604052" if bytes.fromhex(params[0][2:]) in self._tokens else "0x"
 
-    def _balance(self, token: Token, holder: bytes) -> int:
-        """Return what the transfers of the chain left on an address (no address began with anything)."""
+    def _balance(self, token: Token, holder: bytes, height: int) -> int:
+        """Return what the transfers of the chain had left on an address (no address began with anything)."""
         balance, word = 0, holder.rjust(32, b"\0")
-        for block in self.chain.blocks_with_transactions(0, self.chain.head):
+        for block in self.chain.blocks_with_transactions(0, height):
             for transaction in block.transactions:
                 for log in transaction.logs if transaction.ok else ():
                     if log.address == token.contract and log.topics[0] == TRANSFER:
@@ -230,7 +232,9 @@ class SimulatedNode:
         return max(0, balance)
 
     def _call(self, params: list[Any]) -> str:
-        call = params[0]
+        call, tag = params[0], str(params[1]) if len(params) > 1 else "latest"
+        if self.kind.calls_newest_only and tag != "latest":
+            raise RpcError(-32602, "QUANTITY not supported, just support TAG as latest")
         data = str(call.get("input") or call.get("data") or "0x")[2:]
         token = self._tokens.get(bytes.fromhex(call["to"][2:]))
         if token is None:
@@ -240,7 +244,7 @@ class SimulatedNode:
         if data.startswith(DECIMALS):
             return f"0x{token.decimals:064x}"
         if data.startswith(BALANCE_OF):
-            return f"0x{self._balance(token, bytes.fromhex(data[32:72])):064x}"
+            return f"0x{self._balance(token, bytes.fromhex(data[32:72]), self.height_of(tag)):064x}"
         if data.startswith(SYMBOL):
             text = token.symbol.encode()
             padded = text.ljust(-(-len(text) // 32) * 32, b"\0")

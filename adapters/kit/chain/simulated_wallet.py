@@ -60,6 +60,7 @@ class WalletApi:
                 "chainParameter": [{"key": key, "value": value} for key, value in PRICES.items()]
             },
             "wallet/triggerconstantcontract": self._constant,
+            "walletsolidity/triggerconstantcontract": lambda body: self._constant(body, self._solid),
             "wallet/broadcasthex": lambda body: self._broadcast(bytes.fromhex(body["transaction"])),
             "wallet/gettransactioninfobyid": lambda body: self._info(body, self.chain.head),
             "walletsolidity/gettransactioninfobyid": lambda body: self._info(body, self._solid),
@@ -101,10 +102,10 @@ class WalletApi:
         balance = self.sun.get(_address(body["address"]))
         return {} if balance is None else {"address": body["address"], "balance": balance}
 
-    def tokens(self, contract: bytes, holder: bytes) -> int:
-        """Return what an address holds, by every Transfer so far."""
+    def tokens(self, contract: bytes, holder: bytes, height: int | None = None) -> int:
+        """Return what an address holds, by every Transfer so far, or up to a block."""
         total = 0
-        for block in self.chain.blocks_with_transactions(0, self.chain.head):
+        for block in self.chain.blocks_with_transactions(0, self.chain.head if height is None else height):
             for transaction in block.transactions:
                 for log in transaction.logs if transaction.ok else ():
                     if log.address == contract and log.topics[0] == TRANSFER:
@@ -112,10 +113,10 @@ class WalletApi:
                         total += value * ((log.topics[2][12:] == holder) - (log.topics[1][12:] == holder))
         return total
 
-    def _constant(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _constant(self, body: Mapping[str, Any], height: int | None = None) -> dict[str, Any]:
         owner, contract = _address(body["owner_address"]), _address(body["contract_address"])
         if body.get("function_selector") == "balanceOf(address)":
-            held = self.tokens(contract, bytes.fromhex(body["parameter"])[12:])
+            held = self.tokens(contract, bytes.fromhex(body["parameter"])[12:], height)
             return {"result": {"result": True}, "energy_used": 900, "constant_result": [f"{held:064x}"]}
         data = bytes.fromhex(body["data"])
         recipient, value = data[16:36], int.from_bytes(data[36:68], "big")

@@ -43,15 +43,15 @@ async def read_token(node: NodeRpc, contract: bytes, refusals: Collection[int]) 
     return _text(answers[0]), _small(answers[1])
 
 
-async def balances(node: NodeRpc, contract: bytes, addresses: Sequence[bytes]) -> list[int]:
-    """Return balanceOf of each address, raw, at the newest block; 100 by one request. Raises ChainScanFailed.
+async def balances(node: NodeRpc, contract: bytes, addresses: Sequence[bytes], block: str = "latest") -> list[int]:
+    """Return balanceOf of each address, raw, at a block; 100 by one request. Raises ChainScanFailed.
 
     java-tron answers calls at the newest block only.
     """
     found: list[int] = []
     for start in range(0, len(addresses), BATCH_MAX):
         calls = [
-            [{"to": "0x" + contract.hex(), "data": BALANCE_OF + address.rjust(_WORD, b"\0").hex()}, "latest"]
+            [{"to": "0x" + contract.hex(), "data": BALANCE_OF + address.rjust(_WORD, b"\0").hex()}, block]
             for address in addresses[start : start + BATCH_MAX]
         ]
         answers = await node.batch("eth_call", calls)

@@ -5,6 +5,7 @@ Source: https://tronprotocol.github.io/documentation-en/api/http/
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 from adapters.base import RailError
+from adapters.final_balances import FinalBalances
 from adapters.kit.chain import tron_transaction
 from adapters.kit.chain.calls import call_data
 from adapters.kit.chain.transfer_log import TRANSFER_TOPIC
@@ -38,6 +40,8 @@ COIN_BYTES: Final = 270
 """Bandwidth of a transfer of TRX, signature included."""
 TOKEN_BYTES: Final = 350
 BALANCE_OF: Final = "balanceOf(address)"
+SOLID_TRIES: Final = 3
+SOLID_AT_ONCE: Final = 20
 UNCLEAR_CODES: Final = frozenset(
     {"SERVER_BUSY", "NO_CONNECTION", "NOT_ENOUGH_EFFECTIVE_CONNECTION", "BLOCK_UNSOLIDIFIED", "OTHER_ERROR"}
 )
@@ -62,11 +66,20 @@ class TronSender:
         if contract is None:
             return _number(await self._ask("wallet/getaccount", address=_hex(holder)), "balance")
         call = {"function_selector": BALANCE_OF, "parameter": holder.hex().rjust(64, "0")}
-        answer = await self._constant(holder, contract, call)
-        try:
-            return int(answer["constant_result"][0], 16)
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise SendFailed("balanceOf answered no number") from None
+        return _held(await self._constant(holder, contract, call))
+
+    async def solid_balances(self, contract: bytes, addresses: Sequence[bytes]) -> FinalBalances:
+        """Return what lay on addresses at one solid block, by one node. Raises SendFailed.
+
+        The answers name no block: they are of the newest solid one where it is the same before and after.
+        """
+        said: list[str] = []
+        for node in self._nodes:
+            try:
+                return await _solid_balances(node, contract, addresses)
+            except SendFailed as failed:
+                said.append(str(failed))
+        raise SendFailed("; ".join(said)[:500])
 
     async def sent_count(self, sender: bytes, *, final: bool) -> int:
         """TRON counts no transactions."""
@@ -225,6 +238,39 @@ def _is_transfer(log: Mapping[str, Any]) -> bool:
 def _moved(log: Mapping[str, Any]) -> MovedToken:
     contract, topics = bytes.fromhex(log["address"])[-20:], [bytes.fromhex(topic)[-20:] for topic in log["topics"]]
     return MovedToken(contract, topics[1], topics[2], int(log["data"], 16))
+
+
+async def _solid_balances(node: TronHttp, contract: bytes, addresses: Sequence[bytes]) -> FinalBalances:
+    for _ in range(SOLID_TRIES):
+        before = await _solid_number(node)
+        answers = []
+        for start in range(0, len(addresses), SOLID_AT_ONCE):
+            answers += await asyncio.gather(
+                *(
+                    node.post("walletsolidity/triggerconstantcontract", owner_address=_hex(one),
+                              contract_address=_hex(contract), function_selector=BALANCE_OF,
+                              parameter=one.hex().rjust(64, "0"))
+                    for one in addresses[start : start + SOLID_AT_ONCE]
+                )
+            )  # fmt: skip
+        if await _solid_number(node) == before:
+            return FinalBalances([_held(answer) for answer in answers], before)
+    raise SendFailed(f"a solid block came before {len(addresses)} balances were read, {SOLID_TRIES} times")
+
+
+async def _solid_number(node: TronHttp) -> int:
+    block = await node.post("walletsolidity/getnowblock")
+    number = block.get("block_header", {}).get("raw_data", {}).get("number")
+    if type(number) is not int:
+        raise SendFailed("the newest solid block has no number")
+    return number
+
+
+def _held(answer: Mapping[str, Any]) -> int:
+    try:
+        return int(answer["constant_result"][0], 16)
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise SendFailed("balanceOf answered no number") from None
 
 
 def _hex(address: bytes) -> str:

@@ -28,6 +28,7 @@ from adapters.base import (
     CancelOutcome,
     Capability,
     ChainHead,
+    ChainScanFailed,
     ChainToken,
     DepositAddress,
     FinalityRule,
@@ -42,6 +43,7 @@ from adapters.base import (
     SeenTransfer,
     TokenTransfer,
 )
+from adapters.final_balances import FinalBalances
 from orchestrator.clock import Clock
 from orchestrator.database import tables
 from orchestrator.database.reads import Reads
@@ -127,6 +129,10 @@ class ScriptedChain:
     """The final block that it names is of another branch."""
     issued_without_a_log: dict[bytes, int] = field(default_factory=dict)
     """What a token's administrators put on (or took from) addresses, with no Transfer to see."""
+    issued_at: int = 0
+    """The block of that."""
+    keeps_old_state: bool = False
+    """True: it says what lay on an address at its final block."""
     second_node_agrees: bool = True
     hangs: bool = False
     """Calls never come back."""
@@ -211,6 +217,21 @@ class ScriptedChain:
         del seen
         await asyncio.sleep(0)
         return self.second_node_agrees
+
+    @property
+    def final_word(self) -> str:
+        return "finalized"
+
+    async def final_balances(self, token: ChainToken, addresses: Sequence[bytes]) -> FinalBalances:
+        if not self.keeps_old_state:
+            raise ChainScanFailed("missing trie node")
+        block = (await self.head()).finalized
+        paid = [
+            one for scan in self.blocks[: block + 1] for one in scan.transfers if one.token.contract == token.contract
+        ]
+        more = self.issued_without_a_log if self.issued_at <= block else {}
+        found = [sum(one.raw_value for one in paid if one.recipient == to) + more.get(to, 0) for to in addresses]
+        return FinalBalances(found, block)
 
     async def balances(self, token: ChainToken, addresses: Sequence[bytes]) -> list[int]:
         await asyncio.sleep(0)

@@ -126,3 +126,65 @@ async def test_a_deposit_that_nobody_was_asked_about_is_a_break(url: str) -> Non
             ("missing_here", "deposit", row["id"])
         ]
         assert address in {bytes(one["recipient"]) for one in await scene.all(tables.Deposit)}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["a final block", "the newest block only"])
+async def test_the_report_says_at_which_block_a_difference_was_judged(url: str, kept: bool) -> None:
+    async with opened_chain(url) as scene:
+        scene.chain.keeps_old_state = kept
+        address, _ = await paid(scene)
+        scene.chain.mine(count=2)
+        await scene.look()
+        head = await scene.chain.head()
+        assert (await reconciled(scene)).to_json()["compared_at"] == {"block": head.latest, "finality": "newest"}
+        scene.chain.issued_without_a_log[address] = 5_000_000
+        report = await reconciled(scene)
+        assert {found["type"] for found in report.breaks} == {"missing_here"}
+        block, word = (head.finalized, "finalized") if kept else (head.latest, "newest_twice")
+        assert report.to_json()["compared_at"] == {"block": block, "finality": word}
+        assert usdt(report).unexplained == -5_000_000
+
+
+async def test_what_is_not_final_yet_is_no_break_where_the_chain_names_its_final_block(url: str) -> None:
+    """Twice the same difference in the newest block was a break, and a reorganization could take it back."""
+    async with opened_chain(url) as scene:
+        scene.chain.keeps_old_state = True
+        address, _ = await paid(scene)
+        scene.chain.issued_without_a_log[address] = 5_000_000
+        scene.chain.issued_at = len(scene.chain.blocks) - 1
+        report = await reconciled(scene)
+        assert (report.ok, report.breaks) == (True, []), report.to_json()
+        assert report.waiting >= 1
+        scene.chain.mine(count=CONFIRMATIONS)
+        await scene.look()
+        report = await reconciled(scene)
+        assert {found["amount"] for found in report.breaks} == {"5"}
+
+
+async def test_a_final_block_that_the_scanner_has_not_read_is_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.reconciliation.chains.CATCH_UP_S_MAX", 0.0)
+    async with opened_chain(url) as scene:
+        scene.chain.keeps_old_state = True
+        address, attempt = await scene.awaiting()
+        scene.chain.mine(pay(address, attempt["units"]), count=CONFIRMATIONS)  # final, and nobody has looked
+        report = await reconciled(scene)
+        assert (report.ok, report.waiting) == (True, 1), report.to_json()
+        await scene.look()
+        report = await reconciled(scene)
+        assert (report.ok, report.compared_at) == (True, {"block": len(scene.chain.blocks) - 1, "finality": "newest"})
+
+
+async def test_a_new_deposit_beside_a_break_changes_nothing_of_the_break(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.reconciliation.chains.CATCH_UP_S_MAX", 0.0)
+    async with opened_chain(url) as scene:
+        scene.chain.keeps_old_state = True
+        address, _ = await paid(scene)
+        scene.chain.issued_without_a_log[address] = 5_000_000
+        scene.chain.mine(pay(address, 7_000_000))  # not final, and not read yet
+        report = await reconciled(scene)
+        assert {found["amount"] for found in report.breaks} == {"5"}
+        assert usdt(report).unexplained == -5_000_000
