@@ -313,7 +313,7 @@ def _reversals(loaded: Loaded, writer: Writer, reads: Reads, clock: Clock, sweep
     settings, rails = loaded.settings, loaded.rails
     chain = ChainRefunds(sweeps.machine, settings.sweeps.refund_cool_off_h)
     return Reversals(
-        Refunds(writer, reads, rails, clock, settings.refunds, chain),
+        Refunds(writer, reads, rails, clock, settings.refunds, chain, settings.disputes),
         Disputes(writer, reads, rails, clock, settings.disputes),
     )
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from orchestrator.database.unit import Changes, Row
+from orchestrator.database.unit import Changes, Row, View
+from orchestrator.ledger.accounts import debt_state
 from orchestrator.ledger.shown import usd
 
 
@@ -39,3 +40,11 @@ def watch_threshold(changes: Changes, wallet: Row, before: int, after: int, now_
     if told_us is not None and wallet["runway_days"] is None:
         return {"low_told_us": None}
     return {}
+
+
+def tell_debt(view: View, changes: Changes, merchant_id: str, wallet_id: str, units: int) -> None:
+    """Say that a wallet is in debt now, by what its merchant covers of a loss; not where it was in debt before."""
+    wallet = view.one("wallet", merchant_id, wallet_id)
+    assert wallet is not None, "credited money has its wallet"
+    if units and not debt_state(view, merchant_id, wallet["mode"], wallet_id).debt.units:
+        tell_negative(changes, wallet, units)

@@ -80,15 +80,26 @@ class Disputed:
 
     def won_after_lost(self, borne: Borne, debt_now: int) -> Entry:
         """Give back exactly what was taken. Debt that was repaid meanwhile comes back to the customer from the merchant."""
+        return entry(
+            "dispute_won", self.fact, *self._given_back(borne, debt_now), payment_id=self.payment_id,
+        )  # fmt: skip
+
+    def weighed_anew(self, local: Money, borne: Borne, debt_now: int) -> Entry:
+        """Undo a loss that is to be shared out again: its mirror. The rail still has the money."""
+        return entry(
+            "dispute_weighed_anew", self.fact,
+            debit(Account.DISPUTE_RECEIVABLE, local), credit(Account.FX_POSITION, local),
+            *self._given_back(borne, debt_now), payment_id=self.payment_id,
+        )  # fmt: skip
+
+    def _given_back(self, borne: Borne, debt_now: int) -> list[Side]:
         cancelled = min(borne.merchant, max(0, debt_now))
         repaid = borne.merchant - cancelled
-        return entry(
-            "dispute_won", self.fact,
+        return [
             debit(Account.FX_POSITION, _usd(borne.total)), *borne.sides(self.wallet_id, credit),
             debit(Account.MERCHANT_UNFUNDED, _usd(cancelled)), credit(Account.WALLET_DEBT, _usd(cancelled), self.wallet_id),
             debit(Account.MERCHANT_AVAILABLE, _usd(repaid)), credit(Account.WALLET_PAID, _usd(repaid), self.wallet_id),
-            payment_id=self.payment_id,
-        )  # fmt: skip
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,4 +170,12 @@ def no_longer_above(fact: str, local: Money, payment_id: str) -> Entry:
     return entry(
         "dispute_withdrawn_late", fact, debit(Account.DISPUTE_RECEIVABLE, local),
         credit(Account.MERCHANT_RECEIVABLE, local), payment_id=payment_id,
+    )  # fmt: skip
+
+
+def above_after_all(fact: str, local: Money, payment_id: str) -> Entry:
+    """A refund that came first at the rail is heard of later: so much of what was withdrawn was above what was left."""
+    return entry(
+        "dispute_gave_way", fact, debit(Account.MERCHANT_RECEIVABLE, local),
+        credit(Account.DISPUTE_RECEIVABLE, local), payment_id=payment_id,
     )  # fmt: skip

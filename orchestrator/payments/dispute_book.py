@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -18,7 +18,7 @@ from orchestrator.database.unit import Changes, Row, View
 from orchestrator.ids import new_id
 from orchestrator.ledger import dispute_recipes as recipes
 from orchestrator.ledger.accounts import debt_state
-from orchestrator.ledger.alerts import tell_negative
+from orchestrator.ledger.alerts import tell_debt
 from orchestrator.ledger.dispute_recipes import Borne, Disputed
 from orchestrator.ledger.merchant_side import side_of
 from orchestrator.ledger.purse import OPEN_LOTS
@@ -48,14 +48,12 @@ class DisputeBook:
     facts: int = 0
 
     @classmethod
-    def open(
-        cls, view: View, changes: Changes, at: DisputeAt, event: DisputeEvent, returned: Collection[str]
-    ) -> DisputeBook:
+    def open(cls, view: View, changes: Changes, at: DisputeAt, event: DisputeEvent, returned: Collection[str]) -> Self:
         known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
         return cls._of(view, changes, at, returned, known[0] if known else None, event)
 
     @classmethod
-    def again(cls, view: View, changes: Changes, at: DisputeAt, returned: Collection[str]) -> DisputeBook | None:
+    def again(cls, view: View, changes: Changes, at: DisputeAt, returned: Collection[str]) -> Self | None:
         """Open a dispute that is known, without a word of the rail; None where nothing more can come of it."""
         known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
         if not known or (DisputeState(known[0]["state"]) in ENDED and not known[0]["above_units"]):
@@ -66,7 +64,7 @@ class DisputeBook:
     def _of(
         cls, view: View, changes: Changes, at: DisputeAt, returned: Collection[str], before: Row | None,
         event: DisputeEvent | None,
-    ) -> DisputeBook:  # fmt: skip
+    ) -> Self:  # fmt: skip
         capture = view.one("capture", at.merchant_id, at.capture_id)
         payment = view.one("payment", at.merchant_id, at.payment_id)
         assert capture is not None, "captures are never deleted"
@@ -233,23 +231,23 @@ class DisputeBook:
 
     def freeze(self) -> int:
         """Set aside what is left of the payment's own lot, as far as the dispute goes; return how much more that was."""
-        if self.state in ENDED or self.row["inquiry"]:
-            return 0
+        return 0 if self.state in ENDED or self.row["inquiry"] else self._freeze(self.row["units"])
+
+    def _freeze(self, upto: int) -> int:
         parts: dict[str, int] = dict(orjson.loads(self.row["frozen"]))
         more = 0
         for lot in self.lots.values():
             if lot["kind"] != "paid" or lot["payment_id"] != self.at.payment_id:
                 continue
-            part = min(max(0, free_of(lot)), self.row["units"] - sum(parts.values()))
+            part = min(max(0, free_of(lot)), upto - sum(parts.values()))
             if part > 0:
                 self._lot(lot["id"], frozen_units=part)
                 parts[lot["id"]] = parts.get(lot["id"], 0) + part
                 more += part
         if more:
             self.row["frozen"] = orjson.dumps(list(parts.items())).decode()
-            self.changes.post(
-                self._entries(f"{self.at.dispute_id}:frozen:{self.facts}:{sum(parts.values())}").frozen(more)
-            )
+            fact = f"{self.at.dispute_id}:frozen:{self.facts}:{sum(parts.values())}"
+            self.changes.post(self._entries(fact).frozen(more))
         return more
 
     def _settle(self) -> None:
@@ -289,27 +287,29 @@ class DisputeBook:
             self.changes.post(self._entries(f"{self.at.dispute_id}:thawed:{self.facts}").thawed(thawed))
         self.row["frozen"] = "[]"
         borne = Borne(sum(taken.frozen.values()), sum(taken.lots.values()), taken.parts)
-        self._tell_debt(borne.merchant)
-        fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:lost"
+        self._tell_loss(borne)
+        fact = f"{self.at.dispute_id}:{self.row['withdrawals']}:lost:{self.facts}"
         if self.row["clawed_units"]:
             fact = f"{fact}:{self.row['withdrawn_units']}"
         self.changes.post(self._entries(fact).lost(local, borne))
         self._allocate(taken.rows())
         self.row["clawed_units"] += borne.total
+
+    def _tell_loss(self, borne: Borne) -> None:
+        tell_debt(self.view, self.changes, self.at.merchant_id, self.at.wallet_id, borne.merchant)
         self.story.tell(Fact.CLAWED_BACK, dispute=self.at.dispute_id, units=borne.total, merchant=borne.merchant)
 
     def _turn(self, lot: Row) -> tuple[bool, int, str]:
         """The payment's own credit first (nothing was frozen where the loss was the first word), then oldest first."""
         return lot["payment_id"] != self.at.payment_id, lot["created_us"], lot["id"]
 
-    def _tell_debt(self, merchant: int) -> None:
-        wallet = self.view.one("wallet", self.at.merchant_id, self.at.wallet_id)
-        assert wallet is not None, "credited money has its wallet"
-        if merchant and not debt_state(self.view, self.at.merchant_id, self.at.mode, self.at.wallet_id).debt.units:
-            tell_negative(self.changes, wallet, merchant)
-
     def _give_back(self, fact: str) -> None:
-        """Turn the allocation round, row by row."""
+        borne, debt = self._turn_round()
+        self.changes.post(self._entries(fact).won_after_lost(borne, debt))
+        self._ended()
+
+    def _turn_round(self) -> tuple[Borne, int]:
+        """Turn the allocation round, row by row; return what it was, and the customer's debt."""
         standing: dict[tuple[str, str], int] = {}
         for row in self.view.many("dispute_allocation", BY_DISPUTE, (self.at.merchant_id, self.at.dispute_id)):
             key = (row["source"], row["subject"])
@@ -320,7 +320,6 @@ class DisputeBook:
             self._lot(lot_id, remaining_units=units)
         borne = Borne(0, sum(lots.values()), parts)
         debt = debt_state(self.view, self.at.merchant_id, self.at.mode, self.at.wallet_id).debt.units
-        self.changes.post(self._entries(fact).won_after_lost(borne, debt))
         repaid = borne.merchant - min(borne.merchant, debt)
         if repaid:
             self.changes.insert(
@@ -330,7 +329,7 @@ class DisputeBook:
             )  # fmt: skip
         self._allocate([(source, subject, -units) for (source, subject), units in standing.items() if units])
         self.row["clawed_units"] = 0
-        self._ended()
+        return borne, debt
 
     def _ended(self) -> None:
         self.story.tell(Fact.DISPUTE_ENDED, dispute=self.at.dispute_id)

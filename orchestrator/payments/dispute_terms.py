@@ -22,6 +22,12 @@ from rates.money import Asset, Money
 BY_RAIL: Final = ("rail", "account", "mode", "rail_dispute_id")
 BY_DISPUTE: Final = ("merchant_id", "dispute_id")
 BY_SUBJECT: Final = ("merchant_id", "subject")
+LOOKS_MAX: Final = 4
+"""How often a unit is begun anew because of DisputesChanged."""
+
+
+class DisputesChanged(Exception):
+    """A dispute of the money, or a loss, came between looking and locking: look again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,13 @@ class DisputeAt:
     rail: str
     account: str
     rail_dispute_id: str
+
+    @classmethod
+    def of_row(cls, dispute: Row) -> DisputeAt:
+        return cls(
+            dispute["merchant_id"], dispute["mode"], dispute["id"], dispute["capture_id"], dispute["payment_id"],
+            dispute["wallet_id"], dispute["rail"], dispute["account"], dispute["rail_dispute_id"],
+        )  # fmt: skip
 
     def locks(self) -> list[Lock]:
         merchant = self.merchant_id

@@ -16,7 +16,7 @@ from adapters.base import RailAdapter, RailError
 from adapters.operations import AnswersDisputes, DisputeEvent, DisputeState, Evidence, ListsDisputes
 from orchestrator.clock import Clock, from_us, rfc3339
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Capture, Dispute, DisputeAllocation, Payment, table_of
+from orchestrator.database.tables import Capture, Dispute, Payment, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Busy, Conflict, NotFound
@@ -26,7 +26,8 @@ from orchestrator.payments.confirmation import NotOurs
 from orchestrator.payments.crediting import ask_a_person
 from orchestrator.payments.dispute_book import DisputeBook
 from orchestrator.payments.dispute_events import ENDED
-from orchestrator.payments.dispute_terms import DisputeAt, dispute_object
+from orchestrator.payments.dispute_terms import BY_RAIL, LOOKS_MAX, DisputeAt, DisputesChanged, dispute_object
+from orchestrator.payments.dispute_yields import taken_lots
 from orchestrator.settings import DisputePolicy
 
 CALL_S_MAX: Final = 40
@@ -54,13 +55,23 @@ class Disputes:
 
     async def apply(self, event: DisputeEvent) -> str:
         """Take one statement; return the dispute's state. Raises NotOurs. The same statement again changes nothing."""
-        at = await self._at(event)
+        for looks_left in reversed(range(LOOKS_MAX)):
+            try:
+                return await self._apply(event, await self._at(event))
+            except DisputesChanged:  # two first words at once: the other one has named it
+                if not looks_left:
+                    raise
+        raise AssertionError("the last look returns or raises")
 
+    async def _apply(self, event: DisputeEvent, at: DisputeAt) -> str:
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            known = view.many("dispute", BY_RAIL, (at.rail, at.account, at.mode, at.rail_dispute_id))
+            if known and known[0]["id"] != at.dispute_id:
+                raise DisputesChanged(at.rail_dispute_id)
             book = DisputeBook.open(view, changes, at, event, self.policy.returned(at.rail))
             return {"state": book.apply(event), "dispute": book.row["id"]}
 
-        locks = [*at.locks(), *await self._taken_lots(at)]
+        locks = [*at.locks(), *await taken_lots(self.reads, at)]
         key = f"dispute:{event.rail}:{event.account}:{event.event_id}"
         applied = await self.writer.submit(Unit(at.merchant_id, at.mode, key, locks, decide))
         return "known" if applied.duplicate else str(applied.answer["state"])
@@ -88,15 +99,6 @@ class Disputes:
             capture["merchant_id"], capture["mode"], new_id("dis") if known is None else known["id"], capture["id"],
             capture["payment_id"], payment["wallet_id"], event.rail, event.account, event.dispute_id,
         )  # fmt: skip
-
-    async def _taken_lots(self, at: DisputeAt) -> list[Any]:
-        """Return the locks of lots that a lost dispute emptied: a win fills them again."""
-        table = table_of(DisputeAllocation)
-        rows = await self.reads.all(
-            select(table.c.subject).where(table.c.merchant_id == at.merchant_id, table.c.dispute_id == at.dispute_id,
-                                          table.c.source == "lot").distinct()
-        )  # fmt: skip
-        return [row_lock("lot", at.merchant_id, row["subject"]) for row in rows]
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -208,10 +210,7 @@ class Disputes:
         return len(due)
 
     async def _look(self, dispute: Row) -> None:
-        at = DisputeAt(
-            dispute["merchant_id"], dispute["mode"], dispute["id"], dispute["capture_id"], dispute["payment_id"],
-            dispute["wallet_id"], dispute["rail"], dispute["account"], dispute["rail_dispute_id"],
-        )  # fmt: skip
+        at = DisputeAt.of_row(dispute)
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             book = DisputeBook.again(view, changes, at, self.policy.returned(at.rail))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from adapters.operations import RefundEvent, RefundState
+from orchestrator.clock import to_us
 from orchestrator.database.unit import Row
 from orchestrator.events.catalog import EventType, emit
 from orchestrator.ledger.merchant_side import side_of
@@ -61,6 +63,12 @@ class Word:
         return f"refund:{row['id']}:{self.outcome}" + (f":{turn}" if turn else "")
 
 
+def word_of(event: RefundEvent) -> Word:
+    through = event.state is RefundState.SUCCEEDED
+    why = "" if through else event.reason or "the rail could not send it"
+    return Word(SUCCEEDED if through else FAILED, to_us(event.occurred_at), why, event.amount, event.rail_reference)
+
+
 def book_word(book: Book, row: Row, word: Word) -> None:
     """Book a word that is news and turns the refund."""
     said: dict[str, Any] = {"ended_us": word.at_us, "rail_reference": word.reference or row["rail_reference"]}
@@ -94,7 +102,9 @@ def gone_at_rail(book: Book, wanted: RefundWanted, local: Money, word: Word) -> 
 
 def noted_as_failed(book: Book, wanted: RefundWanted, local: Money, word: Word) -> None:
     """Keep that a refund nobody asked us for has failed: an older word that it was through may come yet, and is none."""
-    share, _, _ = _taken(book, local, None)  # what it would have been; nothing is taken for it
+    # What it would have been, disputes giving way to it; nothing is taken for it.
+    room = min(local.units, max(0, book.room + book.money["withdrawn_units"]))
+    share = book.whole.credit_for(Money(room, local.asset), book.before())
     book.write_row(wanted, share, Sources(), status=FAILED, origin="rail", rail_reference=word.reference,
                    ended_us=word.at_us, failure=word.why[:200])  # fmt: skip
 

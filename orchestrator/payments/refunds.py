@@ -21,7 +21,7 @@ from sqlalchemy import Select, select
 from adapters import operations
 from adapters.base import OutcomeUnknown, RailAdapter, RailError
 from adapters.operations import RefundEvent, RefundOrder, RefundRefused, RefundState
-from orchestrator.clock import Clock, from_us, to_us
+from orchestrator.clock import Clock, from_us
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Capture, Deposit, Payment, Refund, table_of
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
@@ -29,11 +29,12 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Conflict, Invalid, NotFound, Refusal
 from orchestrator.ids import new_id
 from orchestrator.payments.confirmation import NotOurs
+from orchestrator.payments.dispute_yields import Returned, book_word, made_at_rail, submit_beside
 from orchestrator.payments.refund_book import Book, MoneyRow, RefundWanted, lot_locks
 from orchestrator.payments.refund_questions import LOST, questions_lock, withdraw
 from orchestrator.payments.refund_terms import OPEN, Share
-from orchestrator.payments.refund_words import FAILED, SUCCEEDED, Stale, Word, book_word, gone_at_rail, noted_as_failed
-from orchestrator.settings import RefundPolicy
+from orchestrator.payments.refund_words import FAILED, Stale, Word, word_of
+from orchestrator.settings import DisputePolicy, RefundPolicy
 from orchestrator.sweeps.refunds import ChainRefunds
 from orchestrator.sweeps.refunds import RefundWanted as ChainWanted
 
@@ -53,6 +54,7 @@ class Refunds:
     clock: Clock
     policy: RefundPolicy
     chain: ChainRefunds
+    disputes: DisputePolicy
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -247,7 +249,7 @@ class Refunds:
             raise NotOurs(f"{event.rail}/{event.account} {event.event_id}: {refund['id']} is of another account")
         if event.state is RefundState.PENDING:
             return await self._pending(refund, event)
-        return await self.ended(refund, _word_of(event))
+        return await self.ended(refund, word_of(event))
 
     async def _of_event(self, event: RefundEvent) -> Row | None:
         table = table_of(Refund)
@@ -303,10 +305,13 @@ class Refunds:
             assert now is not None, "refunds are never deleted"
             if not word.weighed_alike(row, now):
                 raise Stale
-            book_word(Book.open(view, changes, at, self.policy.returned(at.rail)), now, word)
+            book_word(view, changes, at, self._returned(at), now, word)
             return {"result": word.outcome}
 
-        await self.writer.submit(Unit(row["merchant_id"], row["mode"], word.key_for(row), self.locks(row), decide))
+        await submit_beside(self.writer, self.reads, at, self.locks(row), word.key_for(row), decide)
+
+    def _returned(self, at: MoneyRow) -> Returned:
+        return Returned(self.policy.returned(at.rail), self.disputes.returned(at.rail))
 
     async def _later(self, row: Row, word: Word) -> None:
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
@@ -348,7 +353,7 @@ class Refunds:
             return "noted"
         if capture["status"] != "credited":
             raise NotOurs(f"{event.rail} {event.event_id}: {capture['id']} is in suspense; decide its review first")
-        amount, word = event.amount, _word_of(event)
+        amount, word = event.amount, word_of(event)
         payment = await self.reads.one(
             select(payments).where(payments.c.merchant_id == capture["merchant_id"],
                                    payments.c.id == capture["payment_id"])
@@ -359,12 +364,11 @@ class Refunds:
                               event.reason or "made at the rail", "source", forced=True, by="rail")  # fmt: skip
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
-            book = Book.open(view, changes, at, self.policy.returned(at.rail))
-            (gone_at_rail if through else noted_as_failed)(book, wanted, amount, word)
+            made_at_rail(view, changes, at, self._returned(at), wanted, amount, word)
             return {"refund": wanted.id}
 
         key = f"refund:rail:{event.rail}:{event.account}:{event.rail_reference}"
-        done = await self.writer.submit(Unit(at.merchant_id, at.mode, key, at.locks(), decide))
+        done = await submit_beside(self.writer, self.reads, at, at.locks(), key, decide)
         if done.duplicate:  # another word of it made the row at the same time
             found = await self._of_event(event)
             assert found is not None, "the same key made its row"
@@ -374,12 +378,6 @@ class Refunds:
     @staticmethod
     def say(what: str, refund: Row, error: BaseException) -> None:
         _log.warning(what, rail=refund["rail"], refund=refund["id"], error=type(error).__name__, text=str(error)[:200])
-
-
-def _word_of(event: RefundEvent) -> Word:
-    through = event.state is RefundState.SUCCEEDED
-    why = "" if through else event.reason or "the rail could not send it"
-    return Word(SUCCEEDED if through else FAILED, to_us(event.occurred_at), why, event.amount, event.rail_reference)
 
 
 def _at(refund: Row) -> MoneyRow:

@@ -84,6 +84,18 @@ FAULTS = {
         ("dispute", 1, 0, DisputeState.WON, Funds.UNCHANGED),
         ("refund", 1, USD, True),
     ],
+    "what is set aside anew after a late refund is a fact of its own": [
+        ("top_up", 1), ("dispute", 1, 1, DisputeState.NEEDS_ANSWER, Funds.UNCHANGED), ("look",),
+        ("refunded at rail", 1, 3),
+    ],
+    "a lost dispute gives way to a refund that is heard of later": [
+        ("dispute", 0, 0, DisputeState.LOST, Funds.WITHDRAWN), ("refunded at rail", 0, 3), ("top_up", 30),
+        ("refunded at rail", 0, 1), ("dispute", 0, 0, DisputeState.WON, Funds.RETURNED),
+    ],
+    "of two disputes the last one gives way first": [
+        ("top_up", 9), ("dispute", 1, 1, DisputeState.LOST, Funds.WITHDRAWN),
+        ("dispute", 1, 2, DisputeState.NEEDS_ANSWER, Funds.WITHDRAWN), ("refunded at rail", 1, 2), ("look",),
+    ],
 }  # fmt: skip
 """Stories that the machine found, each with the fault that it showed."""
 

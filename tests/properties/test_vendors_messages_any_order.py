@@ -27,7 +27,7 @@ stories = st.builds(
     declined=st.booleans(),
     spent=st.sampled_from(["0", "5", "20"]),
     refund=st.sampled_from(["none", "part", "whole", "comes back"]),
-    dashboard=st.booleans(),
+    dashboard=st.sampled_from(["none", "part", "whole"]),
     dispute=st.sampled_from(["none", "asked", "open", "won", "lost", "again"]),
 )
 

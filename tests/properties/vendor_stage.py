@@ -29,8 +29,8 @@ class Story:
     spent: Literal["0", "5", "20"]
     refund: Literal["none", "part", "whole", "comes back"]
     """Asked by us."""
-    dashboard: bool
-    """Somebody refunds 3.00 in the vendor's dashboard."""
+    dashboard: Literal["none", "part", "whole"]
+    """Somebody refunds 3.00, or all that is left, in the vendor's dashboard."""
     dispute: Literal["none", "asked", "open", "won", "lost", "again"]
     """``again``: won, and then taken a second time (Adyen); at Stripe the same as lost."""
 

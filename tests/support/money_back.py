@@ -32,7 +32,7 @@ from orchestrator.payments.refunds import Refunds
 from orchestrator.settings import DisputePolicy, RefundPolicy
 from rates.money import Money
 from tests.integration.payments.scene import ACCOUNT, BRL, MERCHANT, MODE, RAIL, Scene, opened_scene
-from tests.support.money_back_disputes import look, tell_dispute
+from tests.support.money_back_disputes import look, make_room, tell_dispute
 from tests.support.money_back_life import BANK, ENDED, RETURNS, TIERS, USD, Life, Paid, RefundRail, refund_event
 
 __all__ = ["USD", "live"]
@@ -51,7 +51,7 @@ async def _begin(scene: Scene) -> Life:
     prices, rails = PriceBook(writer, reads, clock, lead_s=0), {(RAIL, ACCOUNT): RefundRail(scene.rail.account)}
     chain: Any = None  # nothing here lies on a chain
     life = Life(
-        scene, Refunds(writer, reads, rails, clock, RefundPolicy(), chain),
+        scene, Refunds(writer, reads, rails, clock, RefundPolicy(), chain, DisputePolicy()),
         Disputes(writer, reads, rails, clock, DisputePolicy()), Metering(writer, prices, clock), prices,
         Reratings(writer, reads, prices), Holds(writer, reads, clock), Earnings(writer, reads, clock, TIERS),
         Payouts(writer, reads, TIERS), rerated_us=clock.now_us(),
@@ -245,7 +245,7 @@ async def _end_refund(life: Life, number: int, state: RefundState, late: int = 0
     (before,) = await life.rows(tables.Refund, id=id_)
     paid = next(one for one in life.money if one.capture == before["money_id"])
     local, at = Money(before["local_units"], BRL), life.scene.clock.now() - timedelta(seconds=late)
-    room, event = paid.room, refund_event(id_, paid.money_id, state, local, state.value, at)
+    event = refund_event(id_, paid.money_id, state, local, state.value, at)
     for _ in range(2):
         await life.refunds.apply(event)
     (row,) = await life.rows(tables.Refund, id=id_)
@@ -261,7 +261,8 @@ async def _end_refund(life: Life, number: int, state: RefundState, late: int = 0
             life.together += before["units"]
             life.customers += before["units"] - _of_merchant(before)
         case "failed", "succeeded":
-            assert row["local_units"] == min(local.units, room)
+            make_room(life, paid, local.units)
+            assert row["local_units"] == min(local.units, paid.room)
             paid.refunded += row["local_units"]
             life.at_rail -= local.units
             life.together -= row["units"]
@@ -287,6 +288,7 @@ async def _refunded_at_rail(life: Life, number: int, part: int) -> None:
     for _ in range(2):
         await life.refunds.apply(event)
     (row,) = [one for one in await life.rows(tables.Refund) if one["id"] not in known]
+    make_room(life, paid, local.units)
     assert row["local_units"] == min(local.units, paid.room)
     paid.refunded += row["local_units"]
     life.at_rail -= local.units

@@ -73,6 +73,24 @@ def _claw(life: Life, fight: Fight, local: int) -> None:
     life.customers -= units
 
 
+def make_room(life: Life, paid: Paid, local: int) -> None:
+    """A refund that is heard of late came first at the rail: disputes are of what it left, the last one gives way first."""
+    wanted = max(0, local - paid.room)
+    mine = [fight for fight in life.fights.values() if fight.paid is paid]
+    for fight in reversed(mine):
+        given = min(wanted, fight.withdrawn)
+        wanted -= given
+        clawed = bool(fight.clawed)
+        life.together += fight.clawed
+        life.customers += fight.clawed
+        fight.clawed = 0
+        fight.withdrawn -= given
+        fight.above += given
+        paid.withdrawn -= given
+        if clawed and fight.withdrawn:
+            _claw(life, fight, fight.withdrawn)
+
+
 async def look(life: Life) -> None:
     """The worker looks: holds that ended leave more to freeze, refunds that failed leave more to withdraw."""
     life.scene.clock.pass_by(hours=2)

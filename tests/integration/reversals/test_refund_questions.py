@@ -24,7 +24,7 @@ from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.review_actions import Action, actions_of
 from orchestrator.payments.reviews import Decision, Reviews
-from orchestrator.settings import RefundPolicy
+from orchestrator.settings import DisputePolicy, RefundPolicy
 from tests.integration.payments.scene import ACCOUNT, MERCHANT, MODE, RAIL, FakeRail, Scene, opened_scene
 from tests.support.money_back_life import USD, refund_event
 
@@ -101,7 +101,9 @@ async def desk(url: str) -> AsyncIterator[Desk]:
         rail.resend_window_seconds, rail.calls, rail.carried_out = KEPT_S, [], []
         chain: Any = None
         rails = {(RAIL, ACCOUNT): rail}
-        yield Desk(scene, rail, Refunds(scene.writer, scene.reads, rails, scene.clock, RefundPolicy(), chain))
+        yield Desk(
+            scene, rail, Refunds(scene.writer, scene.reads, rails, scene.clock, RefundPolicy(), chain, DisputePolicy())
+        )
 
 
 async def test_a_person_is_asked_once_and_at_once_when_a_refund_can_no_longer_be_sent_again(
