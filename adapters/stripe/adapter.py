@@ -91,7 +91,6 @@ class StripeAdapter(StripeOperations):
         self, account: RailAccount, http: aiohttp.ClientSession, now: Callable[[], datetime] = utc_now
     ) -> None:
         options = read_options(account)
-        self._now = now
         self._secrets = tuple(secret.get_secret_value() for secret in options.webhook_secrets)
         self._verified: tuple[bytes, str] | None = None
         self._latest: tuple[bytes, Event] | None = None
@@ -102,7 +101,7 @@ class StripeAdapter(StripeOperations):
             http_client=stripe.AIOHTTPClient(session=http, timeout=call_timeout(options.answer_seconds_max)),
             max_network_retries=0,
         )
-        super().__init__(client, account, (key, *self._secrets))
+        super().__init__(client, account, (key, *self._secrets), now)
         self._saved = SavedCharges(self._stripe, self._read, self._hidden)
         self.capabilities: Final[Sequence[Capability]] = tuple(
             _capability(method, options.currencies) for method in options.methods

@@ -7,10 +7,10 @@ https://docs.stripe.com/api/payouts/object
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
@@ -56,8 +56,12 @@ EVIDENCE_CHARS_MAX: Final = 20_000
 class StripeOperations:
     """What one account does with money that it has."""
 
-    def __init__(self, client: stripe.StripeClient, account: RailAccount, hidden: tuple[str, ...]) -> None:
+    def __init__(
+        self, client: stripe.StripeClient, account: RailAccount, hidden: tuple[str, ...], now: Callable[[], datetime]
+    ) -> None:
         self.account: Final = account
+        self._now = now
+        """When something was asked, where Stripe's answer names no time."""
         self._stripe = client
         self._hidden = hidden
         self._read = Reader(account)
@@ -89,7 +93,7 @@ class StripeOperations:
 
     async def list_disputes(self, since: datetime) -> Sequence[DisputeEvent]:
         """List by creation, newest first, at most PAGES_MAX pages: more than that raises, it is not cut off silently."""
-        asked_at = datetime.now(UTC)
+        asked_at = self._now()
         disputes: list[DisputeEvent] = []
         after: str | None = None
         for _ in range(PAGES_MAX):
@@ -205,7 +209,7 @@ class StripeOperations:
         dated = None if answer is None else {k.lower(): v for k, v in (answer.headers or {}).items()}.get("date")
         ahead = None
         if dated is not None:
-            ahead = (datetime.now(UTC) - parsedate_to_datetime(str(dated))).total_seconds()
+            ahead = (self._now() - parsedate_to_datetime(str(dated))).total_seconds()
         return AccountCheck(f"balance readable, livemode {str(balance.livemode).lower()}", ahead)
 
     def _refund(self, found: stripe.Refund) -> RefundEvent:
@@ -214,7 +218,7 @@ class StripeOperations:
         except ValueError as error:
             raise unreadable(error) from None
         if event.state is RefundState.FAILED:  # that is final: every other word of it is older, whenever it comes
-            return replace(event, occurred_at=datetime.now(UTC))
+            return replace(event, occurred_at=self._now())
         return event
 
 

@@ -262,3 +262,18 @@ def test_a_conversion_is_read_from_both_objects(source: dict[str, object], origi
         )  # fmt: skip
         assert line.original == (None if original is None else Money(original * sign, Asset("EUR", 2)))
         assert (line.gross, line.exchange_rate) == (Money(1234 * sign, Asset("USD", 2)), "1.234")
+
+
+async def test_what_names_no_time_of_its_own_is_told_at_the_adapter_s_clock(rail: RailUnderTest) -> None:
+    """A dispute in the list and a refund that is read as failed: their words are weighed by time against others."""
+    whole = await paid(rail, "4000000000005126")
+    then = datetime.now(UTC) + timedelta(days=3)
+    later = StripeAdapter(rail.adapter.account, rail.http, now=lambda: then)
+    await paid(rail, "4000000000000259")
+    told = await later.list_disputes(datetime.now(UTC) - timedelta(hours=1))
+    assert told
+    assert {event.occurred_at for event in told if event.funds is Funds.UNCHANGED} == {then}
+    made = await later.refund_payment(whole)
+    failed = await later.fetch_refund(replace(whole, rail_reference=made.rail_reference))
+    assert failed is not None
+    assert (failed.state, failed.occurred_at) == (RefundState.FAILED, then)
