@@ -21,7 +21,7 @@ from orchestrator.payments.deposit_desk import DepositDesk
 from orchestrator.payments.refunds import Refunds
 from orchestrator.payments.review_actions import Action, actions_of
 from orchestrator.payments.reviews import Decision, Reviews
-from orchestrator.settings import RefundPolicy
+from orchestrator.settings import DisputePolicy, RefundPolicy
 from rates.money import Asset, Money
 from tests.integration.payments.scene import BRL, Scene, opened_scene
 
@@ -32,7 +32,7 @@ async def _queue(url: str) -> AsyncIterator[tuple[Scene, Reviews]]:
         desk = DepositDesk(scene.writer, scene.reads, scene.pricer, scene.clock)
         allotment = Allotment(scene.writer, scene.reads, desk, {})
         chain: Any = None  # nothing here goes back over a chain
-        refunds = Refunds(scene.writer, scene.reads, {}, scene.clock, RefundPolicy(), chain)
+        refunds = Refunds(scene.writer, scene.reads, {}, scene.clock, RefundPolicy(), chain, DisputePolicy())
         yield scene, Reviews(scene.writer, scene.reads, scene.pricer, scene.clock, allotment, refunds)
 
 
