@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     rates.command("quote")(quote)
     rates.command("history")(history)
     rates.command("exposure")(exposure)
+    rates.command("unrealised")(unrealised)
     app.add_typer(rates, name="rates")
     addresses = typer.Typer(help="Deposit addresses.", no_args_is_help=True)
     addresses.command("derive")(derive)
@@ -228,6 +229,33 @@ def exposure(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False
     else:
         columns = ("currency", "mode", "open_quotes", "open_usd", "held", "held_usd", "to_be_flat")
         print_table(columns, [[row[name] for name in columns] for row in rows])
+
+
+def unrealised(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False) -> None:
+    """Show what all unconverted money was counted as, what it is worth at mid now, and the difference. Books nothing."""
+    from orchestrator.clock import SystemClock
+    from orchestrator.database.reads import Reads
+    from orchestrator.routing import exposure as exposed
+
+    async def read() -> list[dict[str, Any]]:
+        settings, _ = settings_of(config)
+        market = await _market(config)
+        reads = Reads(settings.service.database)
+        try:
+            return [one.to_json() for one in await exposed.unrealised(reads, market, SystemClock().now())]
+        finally:
+            await reads.close()
+
+    rows = run(read())
+    if json_:
+        print_json(rows)
+    else:
+        columns = ("mode", "counted_usd", "worth_usd", "unrealised_usd", "without_rate")
+        print_table(columns, [[_told(row[name]) for name in columns] for row in rows])
+
+
+def _told(value: str | list[str] | None) -> str:
+    return ", ".join(value) if isinstance(value, list) else value or "no rate"
 
 
 def derive(

@@ -107,6 +107,51 @@ async def _positions(reads: Reads) -> dict[tuple[str, str], Money]:
     return {(mode, asset.code): Money(units, asset) for (mode, asset), units in sums.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Unrealised:
+    """What all that is held of one mode was counted as when it came, and what it is worth now. Nothing is booked by it."""
+
+    mode: str
+    counted: Money
+    """USD/9, at the mid of the moment at which each amount came."""
+    worth: Money | None
+    """At mid now; None where one currency has no rate."""
+    without_rate: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        def shown(money: Money | None) -> str | None:
+            return None if money is None else money.narrow(USD_CENTS, Rounding.DOWN).decimal()
+
+        more = None if self.worth is None else self.worth - self.counted
+        return {"mode": self.mode, "counted_usd": shown(self.counted), "worth_usd": shown(self.worth),
+                "unrealised_usd": shown(more), "without_rate": list(self.without_rate)}  # fmt: skip
+
+
+async def unrealised(reads: Reads, market: Market, now: datetime) -> list[Unrealised]:
+    """Return, per mode, what would be gained or lost if all that is held were changed into dollars at mid now."""
+    accounts = table_of(Account)
+    counted: dict[str, int] = {}
+    query = select(accounts.c.mode, accounts.c.asset, accounts.c.balance).where(accounts.c.code == POSITION)
+    for row in await reads.all(query):
+        asset = Asset.parse(row["asset"])
+        if asset.code == WALLET_USD.code:
+            units = row["balance"] * 10 ** (WALLET_USD.scale - asset.scale)
+            counted[row["mode"]] = counted.get(row["mode"], 0) + units
+    worth: dict[str, int] = dict.fromkeys(counted, 0)
+    lacking: dict[str, list[str]] = {}
+    for (mode, currency), held in sorted((await _positions(reads)).items()):
+        there = _worth(held, market, now) if held.units else Money.zero(WALLET_USD)
+        if there is None:
+            lacking.setdefault(mode, []).append(currency)
+        else:
+            worth[mode] = worth.get(mode, 0) + there.units
+    return [
+        Unrealised(mode, Money(counted.get(mode, 0), WALLET_USD),
+                   None if mode in lacking else Money(units, WALLET_USD), tuple(lacking.get(mode, ())))
+        for mode, units in sorted(worth.items())
+    ]  # fmt: skip
+
+
 def _worth(held: Money, market: Market, now: datetime) -> Money | None:
     try:
         rate = market.mid(WALLET_USD.code, held.asset.code, now).rate

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from orchestrator.database import tables
 from orchestrator.reconciliation.desk import Reconciliation
 from orchestrator.reconciliation.reports import AccountReport, account_report
 from orchestrator.reconciliation.rows import row_of
+from orchestrator.routing.exposure import unrealised
 from rates.money import Asset, Money
-from tests.integration.reversals.scene import Scene, reversing
+from tests.integration.reversals.scene import USD, Scene, reversing
 from tests.support.world import MERCHANT
 
 EUR = Asset("EUR", 2)
@@ -263,6 +265,39 @@ async def test_what_the_rail_converts_inside_its_balance_is_booked_with_both_leg
         entries = [row["kind"] for row in await scene.rows(tables.JournalEntry)]
         assert entries.count("rail_conversion") == 7  # three payments, a refund, two withdrawals, a return
         assert replace(await reconciled(scene), read_at_us=report.read_at_us) == report, "told again, booked once"
+        await scene.assert_sound()
+
+
+async def test_a_settlement_in_a_third_currency_stays_in_the_position_and_its_difference_is_told(
+    migrated_database_url: str, tmp_path: Path
+) -> None:
+    """Decision 18: what pounds are worth in dollars is known when somebody sells them; until then nothing is income."""
+    async with reversing(migrated_database_url, tmp_path) as scene:
+        await scene.here.post(
+            f"{scene.here.sandbox_url}/stripe/main/_bank/settles", {"from": "eur", "to": "gbp", "rate": "0.8431"}
+        )
+        await scene.paid("DE", "40.00")
+        services = scene.services
+        counted = await scene.balance("fx:position", "")
+        report = await reconciled(scene)
+        assert report.ok, report.to_json()
+        pounds = -await scene.balance("fx:position", "", "GBP/2")
+        assert pounds > 0
+        assert await scene.balance("fx:position", "", "EUR/2") == 0
+        assert await scene.balance("fx:position", "") == counted, "the dollars that it was counted as stand"
+        assert await scene.balance("fx:pnl", "") == 0
+        paid = await pay_out(scene, currency="gbp")
+        assert (await reconciled(scene)).ok
+        assert await scene.balance("bank", "", "GBP/2") == paid["amount"] > 0
+        assert await scene.balance("clearing", "stripe/main", "GBP/2") == 0
+        assert -await scene.balance("fx:position", "", "GBP/2") == pounds, "it is held still, at the bank"
+        now = services.clock.now()
+        (found,) = await unrealised(services.reads, services.pricer.market, now)
+        rate = services.pricer.market.mid("USD", "GBP", now).rate
+        assert found.counted.units == counted
+        assert found.worth is not None
+        assert found.worth.units == int(Fraction(pounds, 100) / rate * USD)
+        assert -2 < float(found.to_json()["unrealised_usd"]) < 2
         await scene.assert_sound()
 
 

@@ -9,8 +9,15 @@ import orjson
 
 from orchestrator.clock import from_us
 from orchestrator.payments.offers import offers_of
-from orchestrator.routing.exposure import RateRecorder, chart, exposures, history, recorded_currencies
+from orchestrator.routing.exposure import RateRecorder, chart, exposures, history, recorded_currencies, unrealised
+from rates.build import market_from_config
+from rates.policy import MarketMode
 from tests.integration.routing.conftest import Ops
+
+ONE_RATE = {
+    "sources": {"fixed": {"rates": {"USD-USDT": {"rate": "1", "as_of": "2026-11-20", "reason": "for tests"}}}},
+    "minimum_sources": {"default": 1},
+}
 
 
 async def test_open_quotes_and_what_was_taken_are_exposed(ops: Ops) -> None:
@@ -30,6 +37,15 @@ async def test_open_quotes_and_what_was_taken_are_exposed(ops: Ops) -> None:
     assert brl.held_usd.decimal().startswith(str(brl.to_json()["held_usd"]))  # for reading: whole cents
     assert 20 * 10**9 < brl.held_usd.units < 22 * 10**9
     assert found["USDT"].held.units == 0
+    (told,) = await unrealised(services.reads, services.pricer.market, services.clock.now())
+    assert told.worth == brl.held_usd
+    assert told.worth is not None
+    assert abs((told.worth - told.counted).units) < 10**7, "it was counted at the mid of a moment ago"
+    assert told.to_json()["unrealised_usd"] in {"0.00", "-0.00"}
+    market = market_from_config(ONE_RATE, MarketMode.SANDBOX)
+    await market.refresh(services.clock.now())
+    nothing = await unrealised(services.reads, market, services.clock.now())
+    assert (nothing[0].worth, nothing[0].without_rate) == (None, ("BRL",))
 
 
 async def test_a_rate_is_recorded_when_it_is_first_seen(ops: Ops) -> None:
