@@ -49,7 +49,7 @@ from adapters.operations import (
 from orchestrator.clock import Clock
 from orchestrator.payments.wire_json import event_from_json, event_to_json, reversal_from_json, reversal_to_json
 from rates.money import Asset, Money
-from tests.simulation.bank_state import Disputed, GivingBack, Page, Taken
+from tests.simulation.bank_state import Disputed, GivingBack, Page, Payout, Taken
 from tests.simulation.faults import Faults
 
 SECRET = "signed by the bank"
@@ -76,7 +76,7 @@ class Bank:
     lines: list[SettlementLine] = field(default_factory=list)
     outgoing: list[bytes] = field(default_factory=list)
     """Webhooks that were not delivered yet."""
-    paid_out: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    payouts: list[Payout] = field(default_factory=list)
     numbers: int = 0
 
     @property
@@ -296,8 +296,18 @@ class Bank:
         """Pay everything that is held into our bank account."""
         for asset, units in self.balance().items():
             if units > 0:
-                self._line(LineKind.PAYOUT, -Money(units, Asset.parse(asset)), reference=self._new("payout"))
-                self.paid_out[asset] += units
+                inside = {id_ for payout in self.payouts for id_ in (*payout.lines, payout.line_id)}
+                held = [one for one in self.lines if str(one.net.asset) == asset and one.line_id not in inside]
+                reference, amount = self._new("payout"), Money(units, Asset.parse(asset))
+                line = self._line(LineKind.PAYOUT, -amount, reference=reference)
+                self.payouts.append(Payout(reference, line, amount, frozenset(one.line_id for one in held)))
+
+    def send_back(self) -> None:
+        """Take back the last payout: our bank account did not take it."""
+        last = self.payouts[-1]
+        if not last.returned:
+            last.returned = True
+            self._line(LineKind.PAYOUT, last.amount, reference=last.reference)
 
     async def settlement_page(self, cursor: str) -> SettlementPage:
         if self.faults.of("report", self.name, down=0.1):
@@ -306,7 +316,7 @@ class Bank:
         last = min(first + 7, len(self.lines))
         return SettlementPage(tuple(self.lines[first:last]), str(last), more=last < len(self.lines))
 
-    def _line(self, kind: LineKind, gross: Money, **more: Any) -> None:
+    def _line(self, kind: LineKind, gross: Money, **more: Any) -> str:
         fields = {"money_id": None, "attempt_id": None, "reference": None, **more}
         self.lines.append(
             SettlementLine(
@@ -320,6 +330,7 @@ class Bank:
                 **fields,
             )
         )
+        return self.lines[-1].line_id
 
     # --- webhooks -----------------------------------------------------------------------------------------------------
 
@@ -357,3 +368,12 @@ class Bank:
     def _new(self, what: str) -> str:
         self.numbers += 1
         return f"{self.name}-{what}-{self.numbers}"
+
+
+class NamingBank(Bank):
+    """A bank that says what its payouts are made of."""
+
+    async def payout_lines(self, reference: str) -> frozenset[str] | None:
+        if self.faults.of("payout", self.name, down=0.2):
+            raise RailUnavailable("the bank is down")
+        return next(one.lines for one in self.payouts if one.reference == reference)

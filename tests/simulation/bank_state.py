@@ -54,3 +54,13 @@ class Disputed:
     state: DisputeState = DisputeState.NEEDS_ANSWER
     answered: str = ""
     said: list[DisputeEvent] = field(default_factory=list)
+
+
+@dataclass
+class Payout:
+    reference: str
+    line_id: str
+    amount: Money
+    lines: frozenset[str]
+    """What it is made of."""
+    returned: bool = False

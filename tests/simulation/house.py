@@ -38,7 +38,7 @@ from rates.money import WALLET_USD, Money
 from tests.integration.payments.chain_scene import METHOD as TOKEN
 from tests.integration.payments.chain_scene import ScriptedChain
 from tests.integration.payments.scene import SetClock
-from tests.simulation.bank import SECRET, Bank
+from tests.simulation.bank import SECRET, Bank, NamingBank
 from tests.simulation.faults import Died, Faults, Fuse, mortal
 from tests.simulation.listeners import HOST, Listener, Wire
 from tests.simulation.rates import RateDesk
@@ -154,9 +154,9 @@ class House:
         tiers = (FinalityTier(usd, 1),)
         most = Money(10**12, WALLET_USD)
         self.chain.finality = FinalityRule(3, tiers=tiers, customer_max=most, chain_max=most, merchant_unsecured=most)
-        for name in ("alpha", "beta"):
+        for name, kind in (("alpha", Bank), ("beta", NamingBank)):
             account = RailAccount(name, "main", Mode.TEST, {})
-            self.banks[name] = Bank(account, self.clock, self.faults, self._one_attempt_at_a_time)
+            self.banks[name] = kind(account, self.clock, self.faults, self._one_attempt_at_a_time)
 
     @property
     def services(self) -> Services:

@@ -256,7 +256,10 @@ class Life:
 
     async def bank_pays_out(self) -> str | None:
         bank = self._bank()
-        bank.pay_out()
+        if bank.payouts and self.random.random() < 0.25:
+            bank.send_back()
+        else:
+            bank.pay_out()
         return bank.name
 
     # --- the merchant -------------------------------------------------------------------------------------------------

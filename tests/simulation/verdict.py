@@ -33,6 +33,7 @@ async def verdict(house: House) -> list[str]:
         found += [*await _refunds(house, bank, reviews)]
         found += [*await _disputes(house, bank)]
         found += [*await _clearing(house, bank)]
+    found += [*await _our_bank(house)]
     found += [*await _chain(house, reviews)]
     stands = await house.services.chain_desk.run("evm", "scripted")
     found += [] if stands.ok else [f"chain: {stands.to_json()}"]
@@ -167,6 +168,32 @@ async def _clearing(house: House, bank: Bank) -> Iterator[str]:
         for broken in report.breaks:
             if broken["type"] != "missing_here":  # money that waits for a person; a payout with it in it waits as well
                 yield f"{bank.name}: a break {broken}"
+
+    return say()
+
+
+async def _our_bank(house: House) -> Iterator[str]:
+    """What the books say lies in our own bank account = what was paid out less what came back, as far as it is booked."""
+    matches = await house.rows(tables.SettlementMatch)
+    waits = {(row["rail"], row["line_id"]) for row in matches if row["state"] != "matched"}
+    accounts = await house.rows(tables.Account, code="bank")
+
+    def say() -> Iterator[str]:
+        there: dict[str, int] = defaultdict(int)
+        for bank in house.banks.values():
+            lines = [(line, (bank.name, line.line_id) in waits) for line in bank.lines]
+            missing = {line.net.asset for line, waiting in lines if waiting and line.kind is not LineKind.PAYOUT}
+            for line, waiting in lines:
+                if line.kind is LineKind.PAYOUT and not waiting:
+                    there[str(line.net.asset)] -= line.net.units
+                elif line.kind is LineKind.PAYOUT and line.net.asset not in missing:
+                    yield f"{bank.name}: {line} waits for nothing"
+        here: dict[str, int] = defaultdict(int)
+        for row in accounts:
+            here[row["asset"]] += int(row["balance"])
+        for asset in sorted({*there, *here}):
+            if there[asset] != here[asset]:
+                yield f"our bank: {here[asset]} {asset} in the books, {there[asset]} there"
 
     return say()
 
