@@ -29,7 +29,11 @@ from adapters.kit.simulator import Handler, Switches, WebhookSender, add_control
 
 EXPIRY_DAYS_MAX: Final = 70
 BODY_BYTES_MAX: Final = 100_000
-BANK: Final = ("chargeback", "second_chargeback")
+OPENED: Final = "DISPUTE_OPENED_WITH_CHARGEBACK"
+BANK: Final = (
+    "chargeback", "second_chargeback", "unannounced_chargeback", "opening_chargeback", "capture_failed",
+)  # fmt: skip
+"""What a bank or scheme does with a payment that stands."""
 OUTCOMES: Final = ("paid", "refused", "pending", "abandoned", *BANK)
 
 
@@ -235,13 +239,27 @@ class _Simulator:
             )
         return _html(page(link, said=step.message))
 
+    def _of_bank(self, outcome: str, psp: str) -> str:
+        match outcome:
+            case "second_chargeback":
+                return self.books.charge_back_again(psp)
+            case "unannounced_chargeback":
+                return self.books.charge_back(psp, (OPENED, "CHARGEBACK"))
+            case "opening_chargeback":
+                return self.books.charge_back(psp, (OPENED,))
+            case "capture_failed":
+                return self.books.fail_capture(psp)
+            case _:
+                return self.books.charge_back(psp)
+
     def _act(self, link: Link, outcome: str, reason: str) -> Step:
         """Do what the buyer chose."""
         if outcome not in OUTCOMES:
             raise _No(422, "702", f"outcome is one of {', '.join(OUTCOMES)}")
         if outcome in BANK and link.status == "completed":
-            charge_back = self.books.charge_back if outcome == "chargeback" else self.books.charge_back_again
-            return Step("disputed", "Your bank has the dispute.", psp_reference=charge_back(link.psp_reference))
+            return Step(
+                "disputed", "Your bank has the dispute.", psp_reference=self._of_bank(outcome, link.psp_reference)
+            )
         if link.status not in {"active", "paymentPending"}:
             return Step("closed", f"This payment link is {link.status}.")
         if self.switches.decline and outcome in {"paid", "pending"}:

@@ -2,10 +2,12 @@
 
 A report's batch is closed when the next one is asked for (Adyen closes one a day). The switch ``refund_fails`` makes the
 REFUND webhook say so; a buyer who posts ``{"outcome": "chargeback"}`` on a paid page opens a dispute, and one who posts
-``second_chargeback`` after its defence wins it. An accepted dispute's defence period ends at once.
+``second_chargeback`` after its defence wins it. ``unannounced_chargeback`` tells it as DISPUTE_OPENED_WITH_CHARGEBACK beside
+CHARGEBACK, ``opening_chargeback`` as that alone (the document does not say which); ``capture_failed`` as CAPTURE_FAILED. An accepted dispute's defence period ends at once.
 Sources: https://docs.adyen.com/online-payments/refund, https://docs.adyen.com/risk-management/disputes-api,
 https://docs.adyen.com/reporting/settlement-reconciliation/transaction-level/settlement-details-report,
-https://docs.adyen.com/api-explorer/Webhooks/1/post/DISPUTE_DEFENSE_PERIOD_ENDED, .../SECOND_CHARGEBACK
+https://docs.adyen.com/api-explorer/Webhooks/1/post/DISPUTE_DEFENSE_PERIOD_ENDED, .../SECOND_CHARGEBACK,
+.../DISPUTE_OPENED_WITH_CHARGEBACK, .../CAPTURE_FAILED
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ class Books:
         if payment.captured or not 0 < value <= payment.value or payment.cancelled:
             raise NotPossible("The payment cannot be captured")
         payment.captured = value
-        reference = new_reference()
+        reference = payment.capture_reference = new_reference()
         self.bank.tell_of(payment, "CAPTURE", reference, str(body.get("reference", "")), value)
         self.settle(payment)
         return self._received(psp, reference, body)
@@ -99,18 +101,33 @@ class Books:
     def settle(self, payment: Payment) -> None:
         self._line(payment, "Settled", payment.captured, "", fee=COMMISSION_UNITS)
 
-    def charge_back(self, psp: str) -> str:
-        """Open a dispute: told first, then the money is taken."""
+    def charge_back(self, psp: str, codes: tuple[str, ...] = ("NOTIFICATION_OF_CHARGEBACK", "CHARGEBACK")) -> str:
+        """Open a dispute: told first, then the money is taken; ``codes``: the words for that."""
         payment = self._payment(psp)
         if not payment.captured or payment.disputed:
             raise NotPossible("only a captured payment is charged back, once")
         payment.disputed = True
         dispute = new_reference()
         self.disputes[dispute] = payment
-        for code in ("NOTIFICATION_OF_CHARGEBACK", "CHARGEBACK"):
+        for code in codes:
             self.bank.tell_of(payment, code, dispute, payment.reference, payment.captured, told="Fraudulent", good=True)
         self._line(payment, "Chargeback", -payment.captured, dispute)
         return dispute
+
+    def fail_capture(self, psp: str) -> str:
+        """The scheme rejects a capture that was called successful: the money never comes."""
+        payment = self._payment(psp)
+        if not payment.captured or payment.disputed:
+            raise NotPossible("only a capture that stands can fail")
+        value, payment.captured = payment.captured, 0
+        gone = [one for one in self.waiting if (one["Psp Reference"], one["Type"]) == (psp, "Settled")]
+        for line in gone:
+            self.waiting.remove(line)
+        reference = payment.capture_reference or new_reference()
+        self.bank.tell_of(
+            payment, "CAPTURE_FAILED", reference, payment.reference, value, told="Capture Failed", good=True
+        )
+        return reference
 
     def charge_back_again(self, payment_psp: str) -> str:
         """Take the money of a dispute that was defended a second time, and finally."""

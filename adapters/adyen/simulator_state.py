@@ -104,6 +104,7 @@ class Payment:
     captured: int
     refunded: int = 0
     disputed: bool = False
+    capture_reference: str = ""
     cancelled: bool = False
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from adapters.adyen import wire_amounts
+from adapters.adyen.wire import LATER
 from adapters.adyen.wire_webhooks import Item, amount_of
 from adapters.base import RailAccount
 from adapters.operations import (
@@ -42,6 +43,7 @@ DISPUTE_MEANS: Final = {
     "REQUEST_FOR_INFORMATION": (DisputeState.NEEDS_ANSWER, Funds.UNCHANGED, True),
     "NOTIFICATION_OF_CHARGEBACK": (DisputeState.NEEDS_ANSWER, Funds.UNCHANGED, False),
     "CHARGEBACK": (DisputeState.NEEDS_ANSWER, Funds.WITHDRAWN, False),
+    "DISPUTE_OPENED_WITH_CHARGEBACK": (DisputeState.NEEDS_ANSWER, Funds.WITHDRAWN, False),
     "INFORMATION_SUPPLIED": (DisputeState.UNDER_REVIEW, Funds.UNCHANGED, False),
     "CHARGEBACK_REVERSED": (DisputeState.UNDER_REVIEW, Funds.RETURNED, False),
     "SECOND_CHARGEBACK": (DisputeState.LOST, Funds.WITHDRAWN, False),
@@ -51,6 +53,16 @@ DISPUTE_MEANS: Final = {
     "DISPUTE_DEFENSE_PERIOD_ENDED": (DisputeState.LOST, Funds.UNCHANGED, False),
 }
 """State, what happened to the money, and whether it is only a question. Others say nothing of a dispute."""
+
+SAME_AS: Final = {"DISPUTE_OPENED_WITH_CHARGEBACK": "CHARGEBACK"}
+"""Sent when a CHARGEBACK comes without its notification; whether CHARGEBACK is sent beside it is not documented. They are one
+statement under one id, so that the money is withdrawn once, whichever comes and however many.
+Source: https://docs.adyen.com/api-explorer/Webhooks/1/post/DISPUTE_OPENED_WITH_CHARGEBACK"""
+
+CAPTURE_FAILED: Final = "CAPTURE_FAILED"
+"""The scheme rejected a capture that Adyen had called successful: the money is not there, and nobody can answer it. It is told
+as a dispute that is lost at once, under an id of its own, because that takes back what was credited.
+Source: https://docs.adyen.com/online-payments/capture/failure-reasons"""
 
 OTHER_CODES: Final = frozenset({"AUTHORISATION", "OFFER_CLOSED", "CANCELLATION", "EXPIRE", "CAPTURE"})
 LINE_MEANS: Final = {
@@ -72,7 +84,12 @@ class UnreadableReport(ValueError):
 
 
 def is_read(code: str) -> bool:
-    return code in OTHER_CODES or code in DISPUTE_MEANS or any(code == known for known, _ in REFUND_MEANS)
+    return (
+        code in OTHER_CODES
+        or code in DISPUTE_MEANS
+        or code == CAPTURE_FAILED
+        or any(code == known for known, _ in REFUND_MEANS)
+    )
 
 
 def refund_event(item: Item, account: RailAccount) -> RefundEvent | None:
@@ -95,7 +112,8 @@ def refund_event(item: Item, account: RailAccount) -> RefundEvent | None:
 
 
 def dispute_event(item: Item, account: RailAccount) -> DisputeEvent | None:
-    meaning = DISPUTE_MEANS.get(item.eventCode)
+    failed = item.eventCode == CAPTURE_FAILED
+    meaning = (DisputeState.LOST, Funds.WITHDRAWN, False) if failed else DISPUTE_MEANS.get(item.eventCode)
     if meaning is None or item.success != "true":
         return None
     state, funds, inquiry = meaning
@@ -103,15 +121,15 @@ def dispute_event(item: Item, account: RailAccount) -> DisputeEvent | None:
         rail=account.rail,
         account=account.account,
         mode=account.mode,
-        event_id=f"{item.eventCode}:{item.pspReference}",
-        dispute_id=item.pspReference,
+        event_id=f"{SAME_AS.get(item.eventCode, item.eventCode)}:{item.pspReference}",
+        dispute_id=f"capture.{item.pspReference}" if failed else item.pspReference,
         state=state,
         inquiry=inquiry,
         funds=funds,
         money_id=item.originalReference or None,
-        attempt_id=item.merchantReference or None,
+        attempt_id=item.merchantReference.removesuffix(LATER) or None,
         amount=amount_of(item),
-        reason=(item.reason or "")[:200],
+        reason=f"capture failed: {item.reason or ''}"[:200] if failed else (item.reason or "")[:200],
         answer_by=None,  # stands in additionalData, which the signature does not cover
         occurred_at=item.eventDate.astimezone(UTC),
     )

@@ -117,6 +117,34 @@ async def test_a_dispute_can_be_accepted_and_a_strange_one_not(rail: RailUnderTe
         await adapter.accept_dispute("../../x")
 
 
+@pytest.mark.parametrize("outcome", ["unannounced_chargeback", "opening_chargeback"])
+async def test_a_dispute_that_opens_with_its_chargeback_withdraws_once(rail: RailUnderTest, outcome: str) -> None:
+    """Whether CHARGEBACK is sent beside it is not documented: one id for both, so that it cannot count twice."""
+    adapter, order = adyen_of(rail), rail.order()
+    started = await adapter.create_payment(order)
+    await rail_adyen.pay(rail, started)
+    await rail_adyen.use_page(rail, started, {"outcome": outcome})
+    told = [event for event in await reversals(rail, 2 + (outcome[0] == "u")) if isinstance(event, DisputeEvent)]
+    assert {(event.state, event.funds) for event in told} == {(DisputeState.NEEDS_ANSWER, Funds.WITHDRAWN)}
+    assert len({event.event_id for event in told}) == 1
+
+
+async def test_a_capture_that_fails_after_all_is_money_that_was_taken_back(rail: RailUnderTest) -> None:
+    adapter, order = adyen_of(rail), rail.order(capture_later=True)
+    started = await adapter.create_payment(order)
+    await rail_adyen.pay(rail, started)
+    [held] = await rail.told(RailEventKind.PENDING)
+    await adapter.capture_payment(CaptureOrder(order.attempt_id, held.detail["authorisation"], order.amount))
+    [captured] = await rail.told(RailEventKind.CAPTURED)
+    await rail_adyen.use_page(rail, started, {"outcome": "capture_failed"})
+    [failed] = await reversals(rail, 3)
+    assert isinstance(failed, DisputeEvent)
+    assert (failed.state, failed.funds, failed.money_id) == (DisputeState.LOST, Funds.WITHDRAWN, captured.money_id)
+    assert (failed.amount, failed.attempt_id) == (order.amount, order.attempt_id)
+    assert failed.reason.startswith("capture failed: ")
+    assert not (await adapter.settlement_page("")).lines, "no report has the money"
+
+
 async def test_reserved_money_is_no_capture_until_it_is_taken(rail: RailUnderTest) -> None:
     adapter, order = adyen_of(rail), rail.order(capture_later=True)
     await rail_adyen.pay(rail, await adapter.create_payment(order))

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from adapters.adyen.wire_webhooks import read_webhook
+from adapters.adyen.wire_operations import dispute_event, is_read
+from adapters.adyen.wire_webhooks import read_webhook, verified_items
 from adapters.base import Mode, RailAccount, RailEvent, RailEventKind, Severity, WebhookRejected
+from adapters.operations import DisputeState, Funds
 from rates.money import Money, display_asset
 
 DOCUMENTED_KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
@@ -229,3 +231,43 @@ def test_one_signed_text_split_in_another_way_credits_nobody() -> None:
 def test_another_systems_reference_in_the_same_merchant_account_gives_no_event() -> None:
     assert read(body(item(merchantReference="Order 77/ä"))) == []
     assert read(body(item(merchantReference=""))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "event_id", "dispute_id"),
+    [
+        ("CAPTURE_FAILED", DisputeState.LOST, "CAPTURE_FAILED:QFQTPCQ8HXSKGK82", "capture.QFQTPCQ8HXSKGK82"),
+        ("CHARGEBACK", DisputeState.NEEDS_ANSWER, "CHARGEBACK:QFQTPCQ8HXSKGK82", "QFQTPCQ8HXSKGK82"),
+        (
+            "DISPUTE_OPENED_WITH_CHARGEBACK",
+            DisputeState.NEEDS_ANSWER,
+            "CHARGEBACK:QFQTPCQ8HXSKGK82",
+            "QFQTPCQ8HXSKGK82",
+        ),
+    ],
+)
+def test_adyens_documented_items_that_take_money_back(
+    code: str, state: DisputeState, event_id: str, dispute_id: str
+) -> None:
+    """The fields of the examples in Adyen's description of its webhooks (adyen-openapi, Webhooks-v1), which signs none.
+
+    DISPUTE_OPENED_WITH_CHARGEBACK has no example there: it has the schema of the others.
+    """
+    documented = {
+        "amount": {"currency": "EUR", "value": 1000}, "eventCode": code, "eventDate": "2021-01-01T01:00:00+01:00",
+        "merchantAccountCode": "TestMerchant", "merchantReference": "YOUR_MERCHANT_REFERENCE",
+        "originalReference": "9913140798220028", "paymentMethod": "facilypay_3x", "pspReference": "QFQTPCQ8HXSKGK82",
+        "reason": "Capture Failed", "success": "true",
+    }  # fmt: skip
+    (one,) = verified_items(body(sign(documented)), ACCOUNT, "TestMerchant", (DOCUMENTED_KEY,))
+    event = dispute_event(one, ACCOUNT)
+    assert event is not None
+    assert (event.state, event.funds, event.event_id, event.dispute_id) == (
+        state,
+        Funds.WITHDRAWN,
+        event_id,
+        dispute_id,
+    )
+    assert (event.money_id, event.amount) == ("9913140798220028", Money(1000, display_asset("EUR")))
+    assert is_read(code)
+    assert read(body(sign(documented))) == [], "it captures nothing"

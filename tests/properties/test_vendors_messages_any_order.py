@@ -28,7 +28,7 @@ stories = st.builds(
     spent=st.sampled_from(["0", "5", "20"]),
     refund=st.sampled_from(["none", "part", "whole", "comes back"]),
     dashboard=st.sampled_from(["none", "part", "whole"]),
-    dispute=st.sampled_from(["none", "asked", "open", "won", "lost", "again"]),
+    dispute=st.sampled_from(["none", "asked", "open", "won", "lost", "again", "unannounced", "capture fails"]),
 )
 
 

@@ -31,8 +31,11 @@ class Story:
     """Asked by us."""
     dashboard: Literal["none", "part", "whole"]
     """Somebody refunds 3.00, or all that is left, in the vendor's dashboard."""
-    dispute: Literal["none", "asked", "open", "won", "lost", "again"]
-    """``again``: won, and then taken a second time (Adyen); at Stripe the same as lost."""
+    dispute: Literal["none", "asked", "open", "won", "lost", "again", "unannounced", "capture fails"]
+    """``again``: won, and then taken a second time (Adyen); at Stripe the same as lost.
+
+    ``unannounced``: opened with the chargeback; ``capture fails``: the money never comes (both Adyen's).
+    """
 
     @property
     def nanos_apart_max(self) -> int:

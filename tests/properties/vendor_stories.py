@@ -151,7 +151,10 @@ class Life:
             )
             dispute = opened["id"]
         else:
-            dispute = (await self._post(page, {"outcome": "chargeback"}))["psp_reference"]
+            outcome = {"unannounced": "unannounced_chargeback", "capture fails": "capture_failed"}.get(
+                how, "chargeback"
+            )
+            dispute = (await self._post(page, {"outcome": outcome}))["psp_reference"]
         if how in {"won", "again"} and rail == "adyen":
             await adapter.submit_evidence(dispute, Evidence("", documents=(PDF,)))
             if how == "again":
