@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator import settings as configuration
 from orchestrator.bootstrap import opened
@@ -24,7 +26,9 @@ from rates.money import WALLET_USD, Money
 from tests.support.world import CONFIG, FAST, MERCHANT, MODE, over
 
 
-def configured(database: str, folder: Path, public_url: str) -> tuple[Settings, Document]:
+def configured(
+    database: str, folder: Path, public_url: str, more: Mapping[str, Any] | None = None
+) -> tuple[Settings, Document]:
     environment = {
         **os.environ,
         "CROSSRAIL_DATABASE": database,
@@ -32,7 +36,7 @@ def configured(database: str, folder: Path, public_url: str) -> tuple[Settings, 
         "CROSSRAIL_STATE": str(folder),
     }
     _, document = configuration.load(CONFIG, environment)
-    document = replace(document, data=over(document.data, FAST))
+    document = replace(document, data=over(over(document.data, FAST), more or {}))
     return check(Settings, document), document
 
 
