@@ -37,7 +37,7 @@ from orchestrator.reconciliation.matching import (
     fee_entry,
     judge,
 )
-from orchestrator.reconciliation.rail_payouts import RailPayouts
+from orchestrator.reconciliation.rail_payouts import RailPayouts, place_in_report
 from orchestrator.reconciliation.reports import AccountReport, account_report
 from orchestrator.reconciliation.rows import BY_SUBJECT, REASON, close_reviews, row_of, shown, write_match
 from rates.money import Asset, Money
@@ -128,8 +128,10 @@ class Reconciliation:
                   & (matches.c.mode == lines.c.mode) & (matches.c.line_id == lines.c.line_id))
             .where(lines.c.rail == rail, lines.c.account == account, lines.c.mode == mode,
                    matches.c.state.in_((State.WAITING.value, State.OPEN.value)))
-            .order_by(lines.c.occurred_us, lines.c.line_id)
         )  # fmt: skip
+        rows.sort(
+            key=lambda row: (row["kind"] == LineKind.PAYOUT.value, place_in_report(row))
+        )  # a payout after its lines
         return sum([await self._take(row) == State.MATCHED.value for row in rows])
 
     async def _take(self, line: Row) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from adapters.base import RailAdapter, RailError
 from adapters.operations import LineKind, NamesPayoutLines
@@ -27,12 +27,13 @@ from orchestrator.database.reads import Reads
 from orchestrator.database.tables import table_of
 from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
-from orchestrator.ledger.earnings import RETURNED
+from orchestrator.ledger.earnings import RETURNED, batched
 from orchestrator.payments.crediting import ask_a_person, holding_of
 from orchestrator.reconciliation.matching import OWN_BOOK, State, fact_of, payout_entry
 from orchestrator.reconciliation.rows import BY_SUBJECT, REASON, close_reviews, shown, write_match
 
 CALL_S_MAX: Final = 120
+READ_ROWS: Final = 5000
 SAYS_US_MAX: Final = 3 * 86_400 * 1_000_000
 """How long a rail may not say what a payout is made of (Stripe: a day as a rule); then a person looks."""
 _SETTLED: Final = frozenset({State.MATCHED.value, State.ACCEPTED.value})
@@ -86,16 +87,22 @@ def _oldest(payout: Row, lines: Sequence[Row]) -> Sequence[Row] | None:
     return None
 
 
-def parts_returned(returned: Row, others: Sequence[Row]) -> Parts:
-    """Find the lines of the payout that came back: the one with the same reference and amount. Pure."""
-    for row in others:
-        if row["kind"] != LineKind.PAYOUT.value or row["gross_units"] != -returned["gross_units"]:
-            continue
-        if returned["reference"] and row["reference"] == returned["reference"]:
-            if row["state"] != State.MATCHED.value:
-                return Parts(State.WAITING)
-            return _judged([line for line in others if line["payout"] == row["line_id"]])
-    return Parts(State.OPEN)
+def returned_by(line: Row, others: Sequence[Row]) -> Row | None:
+    """Find the payout that came back: the one with the same reference and amount. Pure."""
+    payouts = [row for row in others if row["kind"] == LineKind.PAYOUT.value and line["reference"]]
+    same = (
+        row for row in payouts if row["reference"] == line["reference"] and row["gross_units"] == -line["gross_units"]
+    )
+    return next(same, None)
+
+
+def parts_returned(original: Row | None, others: Sequence[Row]) -> Parts:
+    """Return the lines of the payout that came back. Pure."""
+    if original is None:
+        return Parts(State.OPEN)
+    if original["state"] != State.MATCHED.value:
+        return Parts(State.WAITING)
+    return _judged([row for row in others if row["payout"] == original["line_id"]])
 
 
 def _judged(found: Sequence[Row] | None) -> Parts:
@@ -132,9 +139,16 @@ class RailPayouts:
         return await self._keep(line, parts)
 
     async def _parts(self, line: Row) -> Parts:
+        lines, matches = table_of(tables.SettlementLine), table_of(tables.SettlementMatch)
+        others = await self._read(line, or_(matches.c.payout == "", matches.c.payout.startswith(RETURNED),
+                                            lines.c.kind == LineKind.PAYOUT.value))  # fmt: skip
         if line["gross_units"] > 0:
-            return parts_returned(line, await self._others(line))
-        named, adapter = None, self.rails.get((line["rail"], line["account"]))
+            original = returned_by(line, others)
+            if original is not None:
+                others += await self._read(line, matches.c.payout == original["line_id"])
+            return parts_returned(original, others)
+        named: frozenset[str] | None = None
+        adapter = self.rails.get((line["rail"], line["account"]))
         if isinstance(adapter, NamesPayoutLines) and line["reference"]:
             try:
                 async with asyncio.timeout(CALL_S_MAX):
@@ -143,17 +157,19 @@ class RailPayouts:
                 _log.warning("payout_not_read", rail=line["rail"], payout=line["line_id"], error=str(error)[:200])
                 late = line["recorded_us"] and self.clock.now_us() - line["recorded_us"] > SAYS_US_MAX
                 return Parts(State.OPEN if late else State.WAITING)
-        return parts_of(line, await self._others(line), named)
+        known = {row["line_id"] for row in others}
+        for part in batched(sorted((named or frozenset()) - known), READ_ROWS):
+            others += await self._read(line, lines.c.line_id.in_(part))
+        return parts_of(line, others, named)
 
-    async def _others(self, line: Row) -> Sequence[Row]:
+    async def _read(self, line: Row, which: ColumnElement[bool]) -> list[Row]:
+        """Read lines of the account and asset beside this one, as they are matched now."""
         lines, matches = table_of(tables.SettlementLine), table_of(tables.SettlementMatch)
-        names = ("rail", "account", "mode", "asset")
-        same = (matches.c.rail == lines.c.rail) & (matches.c.account == lines.c.account) & (
-            matches.c.mode == lines.c.mode) & (matches.c.line_id == lines.c.line_id)  # fmt: skip
+        place, names = ("rail", "account", "mode", "line_id"), ("rail", "account", "mode", "asset")
         return await self.reads.all(
             select(lines, matches.c.merchant_id, matches.c.state, matches.c.payout)
-            .join(matches, same)
-            .where(*(lines.c[name] == line[name] for name in names), lines.c.line_id != line["line_id"])
+            .join(matches, and_(*(matches.c[name] == lines.c[name] for name in place)))
+            .where(*(lines.c[name] == line[name] for name in names), lines.c.line_id != line["line_id"], which)
         )
 
     async def _keep(self, line: Row, parts: Parts) -> str:

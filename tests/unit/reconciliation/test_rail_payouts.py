@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.reconciliation.matching import State
-from orchestrator.reconciliation.rail_payouts import parts_of, parts_returned
+from orchestrator.reconciliation.rail_payouts import parts_of, parts_returned, returned_by
 
 
 def line(name: str, units: int, at: int, **more: Any) -> dict[str, Any]:
@@ -70,11 +70,14 @@ def test_what_the_rail_names_is_believed_if_it_adds_up() -> None:
 def test_a_payout_that_came_back_sets_its_lines_free_for_the_next_one() -> None:
     paid, other = line("a", 5, 1, payout="po-1"), line("b", 7, 2, payout="po-0")
     first, back = line("po-1", -5, 3, reference="po_x"), line("po-2", 5, 4, reference="po_x")
-    parts = parts_returned(back, [paid, other, first])
+    assert returned_by(back, [paid, other, first]) is first
+    assert returned_by({**back, "reference": "po_y"}, [paid, other, first]) is None
+    assert returned_by({**back, "reference": None}, [paid, other, {**first, "reference": None}]) is None
+    assert returned_by({**back, "gross_units": 6}, [paid, other, first]) is None
+    parts = parts_returned(first, [paid, other, first])
     assert (parts.state, parts.lines) == (State.MATCHED, [paid])
-    assert parts_returned(back, [paid, other, {**first, "state": "open"}]).state is State.WAITING
-    assert parts_returned({**back, "reference": "po_y"}, [paid, other, first]).state is State.OPEN
-    assert parts_returned({**back, "gross_units": 6}, [paid, other, first]).state is State.OPEN
+    assert parts_returned({**first, "state": "open"}, [paid, other, first]).state is State.WAITING
+    assert parts_returned(None, [paid, other, first]).state is State.OPEN
     freed, new = {**paid, "payout": "returned po-2"}, line("c", 2, 5)
     again = line("po-3", -7, 6)
     assert names(again, [freed, other, new, first, back]) == (State.MATCHED, ["a", "c"])
