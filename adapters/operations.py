@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from adapters.base import Mode, RailError, RailEvent
 from rates.money import Money
@@ -99,6 +99,10 @@ class Funds(StrEnum):
     UNCHANGED = "unchanged"
     WITHDRAWN = "withdrawn"
     RETURNED = "returned"
+
+
+NOT_CAPTURED: Final = "capture failed"
+"""Begins the ``reason`` of a dispute that is none: the money was called ours and never came, so no report will have it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from adapters.adyen.wire import LATER
 from adapters.adyen.wire_webhooks import Item, amount_of
 from adapters.base import RailAccount
 from adapters.operations import (
+    NOT_CAPTURED,
     DisputeEvent,
     DisputeState,
     Funds,
@@ -129,7 +130,7 @@ def dispute_event(item: Item, account: RailAccount) -> DisputeEvent | None:
         money_id=item.originalReference or None,
         attempt_id=item.merchantReference.removesuffix(LATER) or None,
         amount=amount_of(item),
-        reason=f"capture failed: {item.reason or ''}"[:200] if failed else (item.reason or "")[:200],
+        reason=f"{NOT_CAPTURED}: {item.reason or ''}"[:200] if failed else (item.reason or "")[:200],
         answer_by=None,  # stands in additionalData, which the signature does not cover
         occurred_at=item.eventDate.astimezone(UTC),
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from adapters.operations import NOT_CAPTURED
 from orchestrator.clock import rfc3339
 from orchestrator.database import tables
 from orchestrator.database.reads import Snapshot
@@ -151,10 +152,14 @@ async def _not_reported(view: Snapshot, place: Mapping[str, str], booked: set[tu
 async def _missing_there(
     view: Snapshot, place: Mapping[str, str], booked: set[tuple[str, str]], late_us: int
 ) -> list[dict[str, Any]]:
-    captures = table_of(tables.Capture)
+    captures, disputes = table_of(tables.Capture), table_of(tables.Dispute)
+    never_came = select(disputes.c.capture_id).where(
+        disputes.c.reason.startswith(NOT_CAPTURED), disputes.c.withdrawn_units > 0,
+        *(disputes.c[name] == value for name, value in place.items()),
+    )  # fmt: skip
     rows = await view.all(
         select(captures).where(*(captures.c[name] == value for name, value in place.items()),
-                               captures.c.captured_us < late_us)
+                               captures.c.captured_us < late_us, captures.c.id.not_in(never_came))
     )  # fmt: skip
     return [
         {

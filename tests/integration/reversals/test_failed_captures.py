@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.database import tables
 from orchestrator.database.unit import Row
+from orchestrator.reconciliation.reports import account_report
 from tests.integration.reversals.scene import USD, Scene, reversing
 
 
@@ -39,4 +40,7 @@ async def test_what_was_credited_for_a_capture_that_failed_is_taken_back_once_an
         assert await scene.balance("clearing", "adyen/main", capture["asset"]) == 0
         open_reviews = [review["reason"] for review in await scene.rows(tables.Review) if review["status"] == "open"]
         assert open_reviews == ["dispute_opened"]
+        async with scene.services.reads.snapshot() as view:
+            report = await account_report(view, "adyen", "main", "test", capture["captured_us"] + 1)
+        assert report.ok, "the money is missed neither here nor there"
         await scene.assert_sound()
