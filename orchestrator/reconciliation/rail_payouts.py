@@ -63,8 +63,10 @@ def parts_of(payout: Row, others: Sequence[Row], named: frozenset[str] | None = 
     lines = sorted((row for row in others if row["kind"] != LineKind.PAYOUT.value), key=place_in_report)
     free = [row for row in lines if not row["payout"] or row["payout"].startswith(RETURNED)]
     if named is not None:
-        if not named <= {row["line_id"] for row in others}:
-            return Parts(State.WAITING)  # they are still to be read
+        known = {row["line_id"]: row for row in others}
+        back = [known[id_] for id_ in named & known.keys() if known[id_]["kind"] == LineKind.PAYOUT.value]
+        if not named <= known.keys() or any(row["state"] not in _SETTLED for row in back):
+            return Parts(State.WAITING)  # they are still to be read, or a payout that came back is still to be booked
         found = [row for row in free if row["line_id"] in named or row["payout"].removeprefix(RETURNED) in named]
         return _judged(found if sum(row["net_units"] for row in found) == -payout["gross_units"] else None)
     free = [row for row in free if row["occurred_us"] <= payout["occurred_us"]]
@@ -125,9 +127,14 @@ class RailPayouts:
     async def take(self, line: Row) -> str:
         """Book a payout, or keep it as one that waits or is a break; return its state. Safe to repeat.
 
-        Each merchant's part has a unit of its own, keyed by the payout: which lines it is made of does not change.
+        What it is made of is written down first and stands from then on, whatever lines come later. Then each merchant's part
+        has a unit of its own, keyed by the payout; it is matched when all of them are booked.
         """
-        parts = await self._parts(line)
+        taker = line["line_id"] if line["gross_units"] < 0 else f"{RETURNED}{line['line_id']}"
+        taken = await self._read(line, table_of(tables.SettlementMatch).c.payout == taker)
+        parts = Parts(State.MATCHED, taken) if taken else await self._parts(line)
+        if parts.lines and not taken and not await self._mark(line, taker, parts.lines):
+            parts = Parts(State.WAITING)  # somebody else was at it: what stands now is looked at the next time
         sign = 1 if line["gross_units"] < 0 else -1
         shares: dict[str, int] = {}
         for row in parts.lines:
@@ -136,7 +143,27 @@ class RailPayouts:
         for merchant, units in shares.items():
             key = f"rail_payout:{fact_of(line)}"
             await self.writer.submit(Unit(merchant, line["mode"], key, (), _pays(line, units)))
-        return await self._keep(line, parts)
+        return await self._keep(line, parts.state)
+
+    async def _mark(self, line: Row, taker: str, parts: Sequence[Row]) -> bool:
+        """Write down what a payout is made of; False where it is matched already, or one of its lines is taken by now."""
+        key = (line["rail"], line["account"], line["mode"])
+        places = [(*key, one["line_id"]) for one in parts]
+        locks = [row_lock("settlement_match", *place) for place in ((*key, line["line_id"]), *places)]
+
+        def decide(view: View, changes: Changes) -> Mapping[str, Any]:
+            before = view.one("settlement_match", *key, line["line_id"])
+            now = [view.one("settlement_match", *place) for place in places]
+            alike = (row is not None and row["payout"] == one["payout"] for row, one in zip(now, parts, strict=True))
+            if (before is not None and before["state"] in _SETTLED) or not all(alike):
+                return {"mine": False}
+            if before is None:
+                write_match(changes, line, None, State.WAITING, None, None, view.now_us)
+            for place in places:
+                changes.update("settlement_match", place, payout=taker)
+            return {"mine": True}
+
+        return bool((await self.writer.submit(Unit(OWN_BOOK, line["mode"], None, locks, decide))).answer["mine"])
 
     async def _parts(self, line: Row) -> Parts:
         lines, matches = table_of(tables.SettlementLine), table_of(tables.SettlementMatch)
@@ -172,21 +199,15 @@ class RailPayouts:
             .where(*(lines.c[name] == line[name] for name in names), lines.c.line_id != line["line_id"], which)
         )
 
-    async def _keep(self, line: Row, parts: Parts) -> str:
+    async def _keep(self, line: Row, state: State) -> str:
         key = (line["rail"], line["account"], line["mode"], line["line_id"])
-        locks = [row_lock("settlement_match", *key), Lock("review", BY_SUBJECT, (OWN_BOOK, fact_of(line)))]
-        locks += [row_lock("settlement_match", *key[:3], one["line_id"]) for one in parts.lines]
-
-        taker = line["line_id"] if line["gross_units"] < 0 else f"{RETURNED}{line['line_id']}"
+        locks = (row_lock("settlement_match", *key), Lock("review", BY_SUBJECT, (OWN_BOOK, fact_of(line))))
 
         def decide(view: View, changes: Changes) -> Mapping[str, Any]:
             before = view.one("settlement_match", *key)
             if before is not None and before["state"] in _SETTLED:
                 return {"state": before["state"]}
-            state = parts.state
             write_match(changes, line, before, state, "amount" if state is State.OPEN else None, None, view.now_us)
-            for one in parts.lines:
-                changes.update("settlement_match", (*key[:3], one["line_id"]), payout=taker)
             if state is not State.OPEN:
                 close_reviews(view, changes, {OWN_BOOK}, fact_of(line))
             elif before is None or before["state"] != State.OPEN.value:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -130,101 +128,10 @@ async def test_money_that_the_rail_never_reports_is_missing_there(sqlite_url: st
         assert [(one["type"], one["object"]) for one in report.breaks] == [("missing_there", paid.capture["id"])]
 
 
-async def test_a_payout_of_the_rail_moves_each_merchant_s_part_into_the_bank(sqlite_url: str, tmp_path: Path) -> None:
-    async with reversing(sqlite_url, tmp_path) as scene:
-        await scene.paid("DE", "20.00")
-        await scene.paid("DE", "30.00")
-        held = (await reconciled(scene)).standings[0].rail
-        payout = line_of("", -held, line_id="txn_po", kind=LineKind.PAYOUT, money_id=None)
-        report = await report_after(scene, [payout, payout])
-        assert report.ok, report.to_json()
-        assert await scene.balance("bank", "", "EUR/2") == held
-        assert await scene.balance("clearing", "stripe/main", "EUR/2") == 0
-        await scene.assert_sound()
-        other = line_of("", -7, line_id="txn_po2", kind=LineKind.PAYOUT, money_id=None)
-        assert [one["type"] for one in (await report_after(scene, [other])).breaks] == ["amount"]
-
-
 async def pay_out(scene: Scene, **more: object) -> dict[str, Any]:
     url = f"{scene.here.sandbox_url}/stripe/main/_bank/payouts"
     made: dict[str, Any] = await scene.here.post(url, {"currency": "eur", **more})
     return made
-
-
-async def test_stripe_s_payouts_are_booked_by_the_lines_that_it_names_also_after_one_came_back(
-    migrated_database_url: str, tmp_path: Path
-) -> None:
-    async with reversing(migrated_database_url, tmp_path) as scene:
-        await scene.paid("DE", "20.00")
-        unready = await pay_out(scene, ready=False)
-        report = await reconciled(scene)
-        assert (report.ok, report.waiting) == (True, 1), "Stripe does not say yet what it is made of"
-        assert await scene.balance("bank", "", "EUR/2") == 0
-        await scene.paid("DE", "30.00")
-        second = await pay_out(scene)
-        report = await reconciled(scene)
-        assert (report.ok, report.waiting) == (True, 0)
-        assert await scene.balance("bank", "", "EUR/2") == unready["amount"] + second["amount"]
-        await pay_out(scene, fail=unready["id"])
-        report = await reconciled(scene)
-        assert report.ok, report.to_json()
-        assert await scene.balance("bank", "", "EUR/2") == second["amount"]
-        assert await scene.balance("clearing", "stripe/main", "EUR/2") == unready["amount"]
-        await scene.paid("DE", "40.00")
-        third = await pay_out(scene)
-        assert third["amount"] > unready["amount"]
-        for _ in range(2):
-            report = await reconciled(scene)
-            assert report.ok, report.to_json()
-        assert await scene.balance("bank", "", "EUR/2") == second["amount"] + third["amount"]
-        assert await scene.balance("clearing", "stripe/main", "EUR/2") == 0
-        await scene.paid("DE", "20.00")
-        by_hand = await pay_out(scene, automatic=False)
-        assert (await reconciled(scene)).ok
-        assert await scene.balance("bank", "", "EUR/2") == second["amount"] + third["amount"] + by_hand["amount"]
-        await scene.assert_sound()
-
-
-async def test_a_payout_of_which_the_rail_does_not_say_what_it_is_made_of_is_asked_about_after_days(
-    sqlite_url: str, tmp_path: Path
-) -> None:
-    async with reversing(sqlite_url, tmp_path) as scene:
-        await scene.paid("DE", "20.00")
-        await pay_out(scene, ready=False)
-        assert (await reconciled(scene)).waiting == 1
-        (line,) = await scene.rows(tables.SettlementLine, kind="payout")
-        payouts = scene.services.reconciliation.payouts
-        for days, state in ((2, "waiting"), (4, "open"), (4, "open")):
-            old = {**line, "recorded_us": line["recorded_us"] - days * 86_400 * 1_000_000}
-            assert await payouts.take(old) == state
-        assert len(await scene.rows(tables.Review, reason="reconciliation_break", status="open")) == 1
-        await scene.paid("DE", "20.00")
-        await pay_out(scene)  # the next look at Stripe's side finds the first one ready
-        assert (await reconciled(scene)).ok
-        assert await scene.rows(tables.Review, reason="reconciliation_break", status="open") == []
-
-
-async def test_a_payout_that_comes_before_the_word_of_its_money_waits_and_asks_nobody(
-    sqlite_url: str, tmp_path: Path
-) -> None:
-    async with reversing(sqlite_url, tmp_path) as scene:
-        await scene.paid("DE", "20.00")
-        scene.here.switched_off |= {"inbox", "watch"}
-        session = await scene.here.session("DE", "20.00", reference="slow")
-        await scene.here.pay_at_rail(await scene.here.select(session), {"card": "4242424242424242"})
-        payouts = [await pay_out(scene, automatic=False)]
-        report = await reconciled(scene)
-        assert (report.ok, report.waiting) == (True, 2), "the payment, and the payout that has it"
-        assert await scene.rows(tables.Review, reason="reconciliation_break") == []
-        scene.here.switched_off.clear()
-        await scene.here.until(session, "credited")
-        await asyncio.sleep(1.1)  # Stripe counts seconds, and names nothing by its order
-        await scene.paid("DE", "20.00")  # as much as the first line: it would fit if the payout before were forgotten
-        payouts.append(await pay_out(scene, automatic=False))
-        report = await reconciled(scene)
-        assert (report.ok, report.waiting) == (True, 0)
-        assert await scene.balance("bank", "", "EUR/2") == sum(one["amount"] for one in payouts)
-        await scene.assert_sound()
 
 
 USD2 = Asset("USD", 2)
@@ -344,21 +251,6 @@ async def test_a_conversion_that_the_rail_does_not_explain_stays_a_break_with_it
         (review,) = await scene.rows(tables.Review, reason="reconciliation_break")
         assert ("exchange_rate" in review["evidence"]) == bool(more)
         assert await scene.balance("fx:pnl", "") == 0
-
-
-async def test_a_payout_less_a_fee_of_ours_leaves_nothing_unexplained(sqlite_url: str, tmp_path: Path) -> None:
-    """What the platform owes the rail is a part of the payout too, below zero."""
-    async with reversing(sqlite_url, tmp_path) as scene:
-        paid = await scene.paid("DE", "20.00")
-        units = paid.capture["units"]
-        payment = line_of(paid.money_id, units)
-        fee = line_of("", -50, line_id="txn_fee", kind=LineKind.FEE, word="stripe_fee", money_id=None)
-        payout = line_of("", 50 - units, line_id="txn_payout", kind=LineKind.PAYOUT, word="payout", money_id=None)
-        report = await report_after(scene, [payment, fee, payout])
-        assert report.ok, report.to_json()
-        (standing,) = report.standings
-        assert (standing.books, standing.rail) == (0, 0)
-        await scene.assert_sound()
 
 
 async def test_a_chain_is_reconciled_where_it_is_named_and_a_simulated_one_only_there(

@@ -83,3 +83,4 @@ def test_a_payout_that_came_back_sets_its_lines_free_for_the_next_one() -> None:
     assert names(again, [freed, other, new, first, back]) == (State.MATCHED, ["a", "c"])
     assert names(again, [freed, other, new, first, back], "po-2", "c") == (State.MATCHED, ["a", "c"])
     assert names(again, [freed, other, new, first, {**back, "state": "open"}]) == (State.WAITING, [])
+    assert names(again, [freed, other, new, first, {**back, "state": "waiting"}], "po-2", "c") == (State.WAITING, [])
