@@ -19,6 +19,10 @@ from orchestrator.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from orchestrator.database.reads import Reads
     from rates.market import Market
 
 BaseOption = Annotated[str, typer.Option(help="From this currency.")]
@@ -208,22 +212,27 @@ def history(
         print_table(("as of", f"1 USD in {currency.upper()}", "sources"), [[*row.values()] for row in rows])
 
 
-def exposure(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False) -> None:
-    """Show open quotes and unconverted money per currency, and what to sell or buy to be flat."""
+async def _held(
+    config: ConfigOption, ask: Callable[[Reads, Market, datetime], Awaitable[Sequence[Any]]]
+) -> list[dict[str, Any]]:
+    """Ask the database about unconverted money, at the rates of now."""
     from orchestrator.clock import SystemClock
     from orchestrator.database.reads import Reads
+
+    settings, _ = settings_of(config)
+    market = await _market(config)
+    reads = Reads(settings.service.database)
+    try:
+        return [one.to_json() for one in await ask(reads, market, SystemClock().now())]
+    finally:
+        await reads.close()
+
+
+def exposure(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False) -> None:
+    """Show open quotes and unconverted money per currency, and what to sell or buy to be flat."""
     from orchestrator.routing import exposure as exposed
 
-    async def read() -> list[dict[str, Any]]:
-        settings, _ = settings_of(config)
-        market = await _market(config)
-        reads = Reads(settings.service.database)
-        try:
-            return [one.to_json() for one in await exposed.exposures(reads, market, SystemClock().now())]
-        finally:
-            await reads.close()
-
-    rows = run(read())
+    rows = run(_held(config, exposed.exposures))
     if json_:
         print_json(rows)
     else:
@@ -233,20 +242,9 @@ def exposure(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False
 
 def unrealised(*, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False) -> None:
     """Show what all unconverted money was counted as, what it is worth at mid now, and the difference. Books nothing."""
-    from orchestrator.clock import SystemClock
-    from orchestrator.database.reads import Reads
     from orchestrator.routing import exposure as exposed
 
-    async def read() -> list[dict[str, Any]]:
-        settings, _ = settings_of(config)
-        market = await _market(config)
-        reads = Reads(settings.service.database)
-        try:
-            return [one.to_json() for one in await exposed.unrealised(reads, market, SystemClock().now())]
-        finally:
-            await reads.close()
-
-    rows = run(read())
+    rows = run(_held(config, exposed.unrealised))
     if json_:
         print_json(rows)
     else:
