@@ -41,6 +41,7 @@ from orchestrator.payments.checkout import Checkout, CheckoutPolicy
 from orchestrator.payments.client_secret import pay_url
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
+from orchestrator.payments.customers import KnownCustomers
 from orchestrator.payments.deposits import Deposits
 from orchestrator.payments.dispute_rates import DisputeRates
 from orchestrator.payments.disputes import Disputes
@@ -240,13 +241,12 @@ def _assemble(
     writer: Writer,
     pricer: Pricer,
 ) -> Services:
-    settings, rails = loaded.settings, loaded.rails
-    board = HealthBoard()
+    settings, rails, board = loaded.settings, loaded.rails, HealthBoard()
     routing = _routing(loaded, board, pricer, clock)
     routing.overlays = OverlayBook(writer, reads)
     screening = _screening(settings)
-    sellers = Sellers(writer, reads)
-    checkout = Checkout(writer, pricer, routing, clock, screening, _checkout_policy(settings), sellers)
+    sellers, known = Sellers(writer, reads), KnownCustomers(reads)
+    checkout = Checkout(writer, pricer, routing, clock, screening, _checkout_policy(settings), sellers, known)
     confirmation = Confirmation(writer, Finder(reads), pricer, clock)
     calls = RailCalls(writer, confirmation, rails, board, clock, int(settings.watch.unknown_recheck_s * 1_000_000))
     closing = Closing(calls, reads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import ConfigDict, Field, model_validator
@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from orchestrator.api.callers import SESSION_SCOPE
 from orchestrator.api.endpoint import Answer, Auth, Context, Endpoint
-from orchestrator.api.fields import Body, CountryText, MoneyBody, Shown
+from orchestrator.api.fields import Body, CountryText, CurrencyText, MoneyBody, Shown, check_currency
 from orchestrator.clock import rfc3339
 from orchestrator.database.tables import CheckoutSession, Customer, table_of
 from orchestrator.database.unit import Row
@@ -73,6 +73,13 @@ class CreateSession(Body):
         min_length=1,
         max_length=50,
         description="Only these methods (`usdt` stands for all of that token).",
+    )
+    currency: CurrencyText | None = Field(
+        default=None,
+        description="What the buyer asks to be charged in; a method that cannot charge it takes what is usual there.",
+    )
+    risk: Literal["low", "medium", "high"] | None = Field(
+        default=None, description="How you see this buyer: routing rules may ask for it."
     )
     locale: str = Field(
         default="", pattern=r"^([a-z]{2,3}([-_][A-Za-z0-9]{2,8})*)?$", description="Of the hosted page."
@@ -171,11 +178,15 @@ def session_shown(services: Services, row: Row, offers: list[Offer] | None = Non
 
 async def create_session(context: Context[Services], body: CreateSession) -> Answer:
     services = context.services
+    if body.currency is not None:
+        check_currency(body.currency, "/currency")
     repeated = "Idempotency-Key" in context.request.headers
     new = NewSession(
         customer=await _customer(context, body),
         amount=body.amount.money(WALLET_USD, pointer="/amount"),
         methods=known_methods(services, body.methods),
+        currency=body.currency,
+        risk=body.risk,
         locale=body.locale,
         success_url=body.success_url,
         cancel_url=body.cancel_url,

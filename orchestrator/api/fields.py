@@ -53,6 +53,14 @@ CurrencyText = Annotated[str, Field(pattern=r"^[A-Z]{3,5}$", examples=["USD"])]
 CountryText = Annotated[str, Field(pattern=r"^[A-Z]{2}$", examples=["BR"], description="ISO 3166-1 alpha-2")]
 
 
+def check_currency(code: str, pointer: str) -> None:
+    """Raise Invalid where nobody knows the currency."""
+    try:
+        display_asset(code)
+    except UnknownAsset as error:
+        raise Invalid("currency_unknown", str(error), pointer=pointer) from None
+
+
 class MoneyBody(Body):
     """An amount from 0 and its currency (ISO 4217) or token."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from orchestrator.api.checkout import known_methods
 from orchestrator.api.endpoint import Answer, Context, Endpoint
-from orchestrator.api.fields import Body, CurrencyText, MoneyBody, Shown
+from orchestrator.api.fields import Body, CurrencyText, MoneyBody, Shown, check_currency
 from orchestrator.clock import rfc3339, to_us
 from orchestrator.database.tables import Quote, table_of
 from orchestrator.database.unit import Changes, Unit, View
@@ -20,7 +20,7 @@ from orchestrator.payments.story import money_body
 from orchestrator.services import Services
 from rates.agreement import decimal_text
 from rates.errors import RateError
-from rates.money import WALLET_USD, Rounding, UnknownAsset, display_asset
+from rates.money import WALLET_USD, Rounding
 from rates.sources.port import SourceRate
 
 
@@ -72,7 +72,7 @@ async def create_quote(context: Context[Services], body: CreateQuote) -> Answer:
     services, now = context.services, context.services.clock.now()
     if body.base != WALLET_USD.code:
         raise Invalid("base_not_possible", f"wallets hold {WALLET_USD.code}: quote from it", pointer="/base")
-    known(body.quote, "/quote")
+    check_currency(body.quote, "/quote")
     if body.method is not None:
         known_methods(services, [body.method], pointer="/method")
     usd = None if body.amount is None else body.amount.money(WALLET_USD, pointer="/amount")
@@ -118,8 +118,8 @@ async def get_quote(context: Context[Services]) -> Answer:
 
 
 async def get_rate(context: Context[Services], query: GetRate) -> Answer:
-    known(query.base, "/base")
-    known(query.quote, "/quote")
+    check_currency(query.base, "/base")
+    check_currency(query.quote, "/quote")
     market = context.services.pricer.market
     try:
         mid = market.mid(query.base, query.quote, context.services.clock.now())
@@ -140,14 +140,6 @@ async def get_rate(context: Context[Services], query: GetRate) -> Answer:
 def _printed(one: SourceRate) -> dict[str, str]:
     return {"source": one.source, "base": one.base, "quote": one.quote, "rate": decimal_text(one.rate),
             "as_of": rfc3339(to_us(one.as_of))}  # fmt: skip
-
-
-def known(currency: str, pointer: str) -> None:
-    """Raise Invalid where nobody knows the currency."""
-    try:
-        display_asset(currency)
-    except UnknownAsset as error:
-        raise Invalid("currency_unknown", str(error), pointer=pointer) from None
 
 
 ENDPOINTS = (

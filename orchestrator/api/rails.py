@@ -12,8 +12,17 @@ from sqlalchemy import select
 from adapters.base import Capability, Mode, RailAccount, ScansChain
 from orchestrator.api.checkout import Metadata, MethodText, check_country, known_methods
 from orchestrator.api.endpoint import Answer, Context, Endpoint
-from orchestrator.api.fields import Body, CountryText, CurrencyText, Listed, MoneyBody, Page, Shown, money_shown
-from orchestrator.api.quotes import known
+from orchestrator.api.fields import (
+    Body,
+    CountryText,
+    CurrencyText,
+    Listed,
+    MoneyBody,
+    Page,
+    Shown,
+    check_currency,
+    money_shown,
+)
 from orchestrator.clock import rfc3339, to_us
 from orchestrator.database.tables import ChainCursor, Decision, Deposit, table_of
 from orchestrator.database.unit import Row
@@ -91,6 +100,8 @@ class ExplanationShown(Shown):
     options: list[dict[str, Any]] = Field(description="Every method of every rail: kept or dropped, and why.")
     offers: list[dict[str, Any]] = Field(description="Best first.")
     rates: dict[str, str | None]
+    ranked: dict[str, Any] | None = Field(description="What the order was made of, where the rule asks for a rank.")
+    overlay: dict[str, Any] | None = Field(description="What the merchant's own rules did.")
 
 
 class DecisionShown(ExplanationShown):
@@ -172,7 +183,7 @@ async def explain_routing(context: Context[Services], body: Explain) -> Answer:
     services = context.services
     check_country(body.country, "/country")
     if body.currency is not None:
-        known(body.currency, "/currency")
+        check_currency(body.currency, "/currency")
     amount = body.amount.money(WALLET_USD, pointer="/amount")
     if amount.units == 0:
         raise Invalid("amount_out_of_range", "nothing is routed for an amount of 0", pointer="/amount/amount")

@@ -17,7 +17,7 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Invalid, NotFound
 from orchestrator.ids import new_id
 from orchestrator.payments.begin import payment_of_session
-from orchestrator.payments.customers import CustomerRef, ensure_customer
+from orchestrator.payments.customers import CustomerRef, KnownCustomers, ensure_customer
 from orchestrator.payments.offers import Offer
 from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.pricer import FeeKey, Pricer
@@ -37,6 +37,10 @@ class NewSession:
     amount: Money
     """USD/9 that shall reach the wallet."""
     methods: frozenset[str] | None = None
+    currency: str | None = None
+    """What the buyer asks to be charged in; None = what is usual where the buyer is."""
+    risk: str | None = None
+    """low, medium or high, as the merchant sees this buyer; None = it does not say."""
     locale: str = "en"
     success_url: str | None = None
     cancel_url: str | None = None
@@ -79,6 +83,7 @@ class Checkout:
     screening: ScreeningPolicy
     policy: CheckoutPolicy
     sellers: Sellers
+    known: KnownCustomers
 
     async def create(self, new: NewSession) -> Row:
         """Make a session with its offers and return its row. Raises Refusal."""
@@ -97,9 +102,12 @@ class Checkout:
             amount=new.amount,
             at=now,
             mode=Mode(new.customer.mode),
+            currency=new.currency,
             merchant=new.customer.merchant_id,
             merchant_category=(await self.sellers.of(new.customer.merchant_id)).merchant_category,
             customer=new.customer.reference,
+            customer_age_days=await self.known.age_days(new.customer, to_us(now)),
+            risk=new.risk,
             metadata=new.metadata,
             methods=new.methods,
         )

@@ -56,6 +56,7 @@ from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.checkout import Checkout, CheckoutPolicy
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
+from orchestrator.payments.customers import KnownCustomers
 from orchestrator.payments.deposits import Deposits
 from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.finder import Finder
@@ -370,8 +371,10 @@ async def opened_chain(
             writer, Confirmation(writer, Finder(reads), pricer, clock), {(RAIL, ACCOUNT): chain}, HealthBoard(), clock,
             1_000_000,
         )  # fmt: skip
-        closing, sellers = Closing(calls, reads), Sellers(writer, reads)
-        checkout = Checkout(writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400), sellers)
+        closing, sellers, known = Closing(calls, reads), Sellers(writer, reads), KnownCustomers(reads)
+        checkout = Checkout(
+            writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400), sellers, known
+        )
         deposits = Deposits(writer, reads, AddressBook(reads), pricer, clock)
         scene = ChainScene(
             writer=writer,

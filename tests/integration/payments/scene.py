@@ -47,7 +47,7 @@ from orchestrator.ledger.check import check
 from orchestrator.payments.checkout import Checkout, CheckoutPolicy
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
-from orchestrator.payments.customers import CustomerRef, ensure_customer
+from orchestrator.payments.customers import CustomerRef, KnownCustomers, ensure_customer
 from orchestrator.payments.finder import Finder
 from orchestrator.payments.offers import Offer, offers_of
 from orchestrator.payments.outcome import RailCalls
@@ -303,8 +303,10 @@ async def opened_scene(url: str) -> AsyncIterator[Scene]:
         rail = FakeRail(RailAccount(RAIL, ACCOUNT, Mode.TEST, {}))
         confirmation = Confirmation(writer, Finder(reads), pricer, clock)
         calls = RailCalls(writer, confirmation, {(RAIL, ACCOUNT): rail}, HealthBoard(), clock, 1_000_000)
-        closing, sellers = Closing(calls, reads), Sellers(writer, reads)
-        checkout = Checkout(writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400), sellers)
+        closing, sellers, known = Closing(calls, reads), Sellers(writer, reads), KnownCustomers(reads)
+        checkout = Checkout(
+            writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400), sellers, known
+        )
         selection = Selection(calls, closing, reads, SCREENING, "https://pay.example", sellers)
         watch = SettlementWatch(calls, reads, WatchPolicy(2.0, 3600.0))
         yield Scene(writer, reads, clock, pricer, rail, confirmation, calls, checkout, closing, selection, watch)
