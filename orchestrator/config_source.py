@@ -28,6 +28,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from orchestrator.yaml_words import yaml_words
+
 Step = str | int
 Trail = tuple[Step, ...]
 """Where something stands: ``("routing", "rules", 0, "id")``."""
@@ -158,7 +160,7 @@ def suggest(word: object, known: Iterable[str]) -> str | None:
 
 def load_document(source: Path | str, file: str | None = None) -> Document:
     """Read a file (Path) or a text (str); ``file`` is the name that problems show. Raises ConfigInvalid."""
-    name = file or (source.name if isinstance(source, Path) else "config.yaml")
+    name = file or (str(source) if isinstance(source, Path) else "config.yaml")
     text = _read(source, name) if isinstance(source, Path) else source
     lines = tuple(text.replace("\r\n", "\n").split("\n"))
 
@@ -168,19 +170,16 @@ def load_document(source: Path | str, file: str | None = None) -> Document:
 
     if len(text.encode("utf-8", "replace")) > BYTES_MAX:
         raise refuse(1, 1, f"the file is larger than {BYTES_MAX} bytes")
-    for number, line in enumerate(lines, 1):
-        if line.startswith("%YAML") and line.split()[1:2] != ["1.2"]:
+    for number, written in enumerate(lines, 1):
+        if written.startswith("%YAML") and written.split()[1:2] != ["1.2"]:
             raise refuse(number, 1, "this file is read as YAML 1.2 (in 1.1, NO means false)", "remove this line")
-    place: tuple[int, int]
     try:
         reader = YAML(typ="rt", pure=True)
         reader.composer.warn_double_anchors = False  # an anchor may be used again in YAML; the last one counts
         root = reader.compose(text)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        hint = "indent with spaces, not tabs" if "\\t" in str(error.problem) else error.context
-        raise refuse(*place, f"not YAML: {error.problem}", hint) from None
+        line, column, said, hint = yaml_words(error)
+        raise refuse(line, column, f"not YAML: {said}", hint) from None
     except ReaderError as error:
         before = text[: error.position]
         place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
@@ -257,6 +256,8 @@ class _Reader:
             else:
                 self.keys[here] = _mark(key_node)
                 found[key] = self._value(value_node, here)
+                if found[key] is None and self.values[here][0] > self.keys[here][0]:  # nothing stands behind the key
+                    self.values[here] = self.keys[here]
         return found
 
     def _scalar(self, node: ScalarNode, path: Trail) -> Any:
@@ -331,15 +332,23 @@ def _problem(model: type[BaseModel], document: Document, prefix: Trail, detail: 
             message = "this is required and missing"
         case "literal_error" | "enum":
             known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-            message, hint = f"must be one of {', '.join(known)}", suggest(given, known)
+            message = f"must be {'one of ' if len(known) > 1 else ''}{', '.join(known)}"
+            hint = suggest(given, known)
         case "string_type" if isinstance(given, bool | int | Decimal):
             message, hint = "must be text", "put it in quotes"
         case "int_type" | "int_parsing" | "int_from_float":
             message = "must be a whole number"  # what was written stands in the excerpt, where secrets are hidden
+            hint = "100 are 1 %" if str(path[-1]).endswith("_bps") else None
+        case "date_type" | "date_parsing" | "date_from_datetime_parsing" | "date_from_datetime_inexact":
+            message, hint = "must be a date", "write 2027-06-30"
+        case "datetime_type" | "datetime_parsing" | "datetime_from_date_parsing" | "timezone_aware":
+            message, hint = "must be a time with its zone", "write 2026-12-01T02:00:00Z"
         case "list_type" | "tuple_type":
             message = "must be a list"
         case "model_type" | "dict_type" | "model_attributes_type":
             message = "must be a mapping, such as {key: value}"
+            known = _field_names(model, detail["loc"])
+            hint = f"known here: {', '.join(known)}" if known else None
         case "too_short":
             message = f"needs at least {context.get('min_length', 1)}"
         case "value_error":
@@ -361,7 +370,7 @@ def _in_document(document: Document, prefix: Trail, location: Sequence[Step]) ->
         dotted = f"{step}.{rest[0]}" if rest else ""
         if _holds(here, step):
             path = (*path, step)
-        elif _holds(here, dotted):
+        elif rest and _holds(here, dotted):
             path = (*path, dotted)
             rest.pop(0)
         elif isinstance(here, dict) and not rest:

@@ -89,7 +89,8 @@ class StateShown(Shown):
     file_hash: str | None = Field(description="Of the watched file's rules; null: they are not valid.")
     file_problems: list[dict[str, Any]]
     unusable: str | None = Field(description="Why this process does not use the version that should be in force.")
-    trial: TrialShown | None
+    trial: TrialShown | None = Field(description="The one that runs.")
+    last_trial: TrialShown | None = Field(description="The newest that ended, and why.")
 
 
 class ChangeShown(Shown):
@@ -188,6 +189,7 @@ async def _state(services: Services) -> dict[str, Any]:
     state = await control.versions.state()
     status = control.status
     problems = [] if status is None else status.problems
+    newest = await control.versions.trials(2)
     return {
         "ruleset_hash": desk.ruleset.hash,
         "rules": len(desk.ruleset.rules),
@@ -199,6 +201,7 @@ async def _state(services: Services) -> dict[str, Any]:
         ],
         "unusable": control.unusable,
         "trial": trial_shown(state.trial) if state is not None and state.trial is not None else None,
+        "last_trial": next((trial_shown(row) for row in newest if row["status"] != "running"), None),
     }
 
 

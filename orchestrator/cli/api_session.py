@@ -52,7 +52,12 @@ class Api:
 
 def _said(answer: Mapping[str, Any]) -> str:
     fields = "; ".join(f"{one['pointer']} {one['message']}" for one in answer.get("errors", []))
-    return f"{answer.get('code')}: {answer.get('detail')}" + (f" ({fields})" if fields else "")
+    text = f"{answer.get('code')}: {answer.get('detail')}" + (f" ({fields})" if fields else "")
+    for one in answer.get("problems", []):  # of rules: each at its place, with what to do
+        hint = f" ({one['hint']})" if one["hint"] else ""
+        text += f"\n{one['file']}:{one['line']}:{one['column']}: {one['path']}: {one['message']}{hint}"
+        text += f"\n    {one['excerpt']}" if one["excerpt"].strip() else ""
+    return text
 
 
 @asynccontextmanager

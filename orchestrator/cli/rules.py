@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli import rules_live, rules_replay
+from orchestrator.cli import rules_explain, rules_live, rules_replay
 from orchestrator.cli.console import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 
     from orchestrator.bootstrap import Loaded, LoadedRails
     from orchestrator.routing.lint import Finding
+    from orchestrator.routing.reading import Source
     from orchestrator.routing.rules import RoutingBlock
     from orchestrator.routing.ruleset import Ruleset
     from rates.market import Market
 
 FileArgument = Annotated[
-    Path | None, typer.Argument(help="A configuration, or a routing block alone; --config where absent.")
+    Path | None,
+    typer.Argument(help="A configuration, held against its own rails; or a routing block alone, against --config's."),
 ]
 
 
@@ -41,7 +44,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Routing rules: lint, test, explain, replay, apply, roll back.", no_args_is_help=True)
     group.command("lint")(lint)
     group.command("test")(test)
-    group.command("explain")(explain)
+    rules_explain.register(group)
     group.command("schema")(schema)
     rules_replay.register(group)
     rules_live.register(group)
@@ -81,11 +84,9 @@ async def _findings(file: Path | None, config: Path) -> list[Finding]:
     from orchestrator.clock import SystemClock
     from orchestrator.routing.catalogue import supports_of
     from orchestrator.routing.lint import Finding, lint_source
-    from orchestrator.routing.reading import Source
 
     try:
-        loaded = await load_rails(config)
-        source = Source.of_file(file or config, os.environ, whole=file is None)
+        source, loaded = await _held_against(file, config)
         now, market = SystemClock().now(), loaded.settings.market()
         await market.refresh(now)
         return lint_source(source, loaded.catalogue, supports_of(loaded.rails.values()), now, mid_of(market))
@@ -125,7 +126,7 @@ def test(
     from orchestrator.routing.coverage import coverage
 
     try:
-        block, ruleset, loaded = run(_assembled(file, config))
+        block, ruleset, loaded = run(assembled(file, config))
     except ConfigInvalid as invalid:
         if json_:
             from orchestrator.routing.lint import Finding
@@ -156,50 +157,31 @@ def test(
         raise Failure(f"tests reach {found.percent} % of the rules, {coverage_min} are wanted")
 
 
-async def _assembled(file: Path | None, config: Path) -> tuple[RoutingBlock, Ruleset, LoadedRails]:
-    from orchestrator.clock import SystemClock
-    from orchestrator.routing.load import assemble
+async def _held_against(file: Path | None, config: Path) -> tuple[Source, LoadedRails]:
+    """Return a file's text, and the rails it is for: its own where it names rails, else those of --config."""
     from orchestrator.routing.reading import Source
 
-    loaded = await load_rails(config)
-    document, prefix = Source.of_file(file or config, os.environ, whole=file is None).document()
+    source = Source.of_file(file or config, os.environ)
+    own = any(line.startswith("rails:") for line in source.text.splitlines())
+    if own or file is None:
+        return replace(source, whole=True), await load_rails(file or config)
+    if not await asyncio.to_thread(config.exists):
+        text = f"{file} names no rails, and {config} is not there: --config says whose rails these rules are for"
+        raise Failure(text, 2)
+    return source, await load_rails(config)
+
+
+async def assembled(file: Path | None, config: Path) -> tuple[RoutingBlock, Ruleset, LoadedRails]:
+    from orchestrator.clock import SystemClock
+    from orchestrator.routing.load import assemble
+
+    source, loaded = await _held_against(file, config)
+    document, prefix = source.document()
     made = assemble(document, loaded.catalogue, today=SystemClock().now().date(), prefix=prefix)
     problems = (*made.unreachable, *made.failing)
     if problems:
         raise ConfigInvalid(problems)
     return made.block, made.ruleset, loaded
-
-
-def explain(
-    *,
-    country: Annotated[str | None, typer.Option(help="The buyer's country, two letters.")] = None,
-    amount: Annotated[str | None, typer.Option(help="USD that shall reach the wallet.")] = None,
-    currency: Annotated[str | None, typer.Option(help="A charge currency that the buyer asked for.")] = None,
-    customer: Annotated[str, typer.Option(help="The customer's reference: sticky splits hang on it.")] = "",
-    merchant: Annotated[str, typer.Option(help="The merchant's id: some rail accounts are for some only.")] = "",
-    merchant_category: Annotated[str, typer.Option(help="The merchant's category code, four digits.")] = "",
-    decision: Annotated[str | None, typer.Option(help="Explain this stored decision (dec_...) instead.")] = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", help="Rules to explain; the configuration where absent.")
-    ] = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    json_: JsonOption = False,
-) -> None:
-    """Explain one decision, made now or stored: every rule and every rail, and why."""
-    from orchestrator.routing.explain import explain as explained
-    from orchestrator.routing.explain import render
-
-    if decision is not None:
-        stored, ruleset = run(rules_replay.stored_decision(config, decision))
-    elif country is None or amount is None:
-        raise Failure("give --country and --amount, or --decision", 2)
-    else:
-        seller = (merchant, merchant_category)
-        stored, ruleset = run(_decide(file, config, country.upper(), amount, currency, customer, seller))
-    if json_:
-        print_json(explained(stored, ruleset))
-    else:
-        print(render(stored, ruleset))
 
 
 def schema(
@@ -235,52 +217,3 @@ async def load_rails(path: Path) -> LoadedRails:
     settings, document = settings_of(path)
     async with aiohttp.ClientSession() as http:
         return bootstrap.load_rails(settings, document, http, "http://127.0.0.1:1")
-
-
-async def _decide(
-    file: Path | None,
-    config: Path,
-    country: str,
-    amount: str,
-    currency: str | None,
-    customer: str,
-    seller: tuple[str, str],
-) -> tuple[str, Ruleset]:
-    from adapters.base import Mode
-    from orchestrator.clock import SystemClock
-    from orchestrator.routing import engine
-    from orchestrator.routing.catalogue import supports_of
-    from orchestrator.routing.countries import is_country
-    from orchestrator.routing.facts import RoutingFacts
-    from rates.money import WALLET_USD, Money, MoneyError
-
-    if not is_country(country):
-        raise Failure(f"{country!r} is no ISO 3166-1 country: two letters such as BR", 2)
-    try:
-        money = Money.parse(amount, WALLET_USD)
-    except MoneyError as error:
-        raise Failure(f"--amount: {error}", 2) from None
-    merchant, category = seller
-    if category and re.fullmatch("[0-9]{4}", category) is None:
-        raise Failure(f"--merchant-category: {category!r} is not four digits", 2)
-    _, ruleset, loaded = await _assembled(file, config)
-    now = SystemClock().now()
-    market = loaded.settings.market()
-    await market.refresh(now)
-    mid = mid_of(market)
-    modes = {option.mode for option in loaded.catalogue.options}
-    mode = Mode.TEST if Mode.TEST in modes else Mode.LIVE
-    facts = RoutingFacts(
-        country=country, amount=money, at=now, mode=mode, currency=currency, customer=customer,
-        merchant=merchant, merchant_category=category,
-    )  # fmt: skip
-    decision = engine.decide(
-        facts,
-        ruleset,
-        loaded.catalogue,
-        rates=lambda wanted: mid(wanted, now),
-        health={},
-        supports=supports_of(loaded.rails.values()),
-        knowledge=rules_replay.knowledge_without_history(loaded),
-    )
-    return decision.to_json(), ruleset

@@ -177,6 +177,12 @@ def _state(answer: dict[str, Any], *, json_: bool) -> None:
         fields["on trial"] = (
             f"{trial['ruleset_hash'][:12]} as {trial['kind']} for {whom}, since {trial['started_at'][:19]}"
         )
+    ended = answer["last_trial"]
+    if trial is None and ended is not None:
+        how = ended["status"].replace("_", " ")
+        fields["last trial"] = (
+            f"{ended['ruleset_hash'][:12]} as {ended['kind']}: {how} at {(ended['ended_at'] or '')[:19]}, {ended['reason']}"
+        )
     print_fields(fields)
     for problem in answer["file_problems"]:
         hint = f" ({problem['hint']})" if problem["hint"] else ""

@@ -31,8 +31,14 @@ def catalogue_of(settings: Settings, document: Document, rails: Rails) -> Catalo
         problems += _problems(("rails", place[0], "accounts", place[1], "serves"), rails[place], block, document)
     if problems:
         raise ConfigInvalid(problems)
-    off = frozenset(place for place, block in blocks.items() if not block.enabled)
-    return Catalogue.of((adapter for place, adapter in rails.items() if place not in off), off, limits)
+    enabled = (adapter for place, adapter in rails.items() if blocks[place].enabled)
+    off = {
+        (*place, capability.method)
+        for place, block in blocks.items()
+        if not block.enabled
+        for capability in rails[place].capabilities
+    }
+    return Catalogue.of(enabled, frozenset(off), limits)
 
 
 def reserving(settings: Settings) -> frozenset[tuple[str, str]]:

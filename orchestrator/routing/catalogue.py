@@ -62,14 +62,14 @@ class Catalogue:
     """All options; the first of two that serve alike is preferred. Make a new one when a rail is added."""
 
     options: tuple[RailOption, ...]
-    switched_off: frozenset[tuple[str, str]] = frozenset()
-    """Rail accounts of the configuration that are not offered: (rail, account)."""
+    switched_off: frozenset[OptionKey] = frozenset()
+    """What accounts of the configuration would offer that are not enabled."""
 
     @classmethod
     def of(
         cls,
         adapters: Iterable[RailAdapter],
-        switched_off: frozenset[tuple[str, str]] = frozenset(),
+        switched_off: frozenset[OptionKey] = frozenset(),
         limits: Mapping[tuple[str, str], AccountLimits] = MappingProxyType({}),
     ) -> Catalogue:
         """Return what these adapters offer, in their order."""

@@ -83,6 +83,11 @@ class Checker:
         return (*path, key, written.index(word)) if isinstance(written, list) else (*path, key)
 
     def _unknown_method(self, method: str, path: Trail) -> Problem:
+        off = sorted((rail, account) for rail, account, word in self._catalogue.switched_off if word == method)
+        if off:
+            accounts = ", ".join(f"rails.{rail}.accounts.{account}" for rail, account in off)
+            hint = f"{accounts}.enabled is false: switch it on, or offer something else"
+            return self._document.problem(path, f"{method} is offered by nobody who is switched on", hint)
         known = self._catalogue.words()
         hint = suggest(method, known) or f"offered by the rails that are loaded: {', '.join(known)}"
         return self._document.problem(path, f"no rail offers the method {method}", hint)
@@ -105,7 +110,7 @@ class Checker:
         at_rail = (*path, "rail")
         if not of_rail:
             hint = suggest(rail, self._rails) or f"loaded: {', '.join(self._rails)}"
-            off = sorted(at for name, at in self._catalogue.switched_off if name == rail)
+            off = sorted({at for name, at, _ in self._catalogue.switched_off if name == rail})
             if off:
                 hint = f"rails.{rail}.accounts.{off[0]}.enabled is false"
             message = f"the rail {rail} is switched off" if off else f"no rail {rail} is loaded"

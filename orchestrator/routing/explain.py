@@ -12,6 +12,7 @@ from orchestrator.routing.decision import FORMAT, PickedBy, Source
 from orchestrator.routing.eligibility import Reason
 from orchestrator.routing.facts import RoutingFacts, token_word
 from orchestrator.routing.ruleset import RailChoice, Rule, Ruleset
+from rates.money import WALLET_USD, Money
 
 _REASON_TEXT: Final[Mapping[Reason, str]] = {
     Reason.KEPT: "can serve, charging {detail}",
@@ -161,10 +162,47 @@ def render(stored: str, ruleset: Ruleset | None) -> str:
         _table(offers) or "  none",
         *(["rules", _table(rules)] if rules else []),
         *(["rail_choice", _table(choices)] if choices else []),
+        *_ranked(told["ranked"]),
+        *_overlay(told["overlay"]),
         "options",
         _table(options),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _ranked(ranked: Mapping[str, Any] | None) -> list[str]:
+    """Return what the order was made of."""
+    if ranked is None:
+        return []
+    explored = "; this customer explores: the second best was put first" if ranked["explored"] else ""
+    rows = [["/".join(one["option"]), _known(one)] for one in ranked["known"]]
+    return [f"ranked by {ranked['by']}{explored}", _table(rows) or "  nothing was to be ranked"]
+
+
+def _known(one: Mapping[str, Any]) -> str:
+    if "success_percent" in one:
+        return f"settles {one['success_percent']} %, from {one['tries']} tries in this cell"
+    if "expected_seconds" in one:
+        return f"takes {one['expected_seconds']} s"
+    if one["cost_units"] is None:
+        return "no cost is known"
+    parts = ", ".join(f"{name} {_usd(units)}" for name, units in one["parts"].items())
+    return f"costs {_usd(one['cost_units'])} USD ({parts})"
+
+
+def _usd(units: int) -> str:
+    return Money(units, WALLET_USD).decimal(2)
+
+
+def _overlay(overlay: Mapping[str, Any] | None) -> list[str]:
+    """Return what the merchant's own rules did."""
+    if overlay is None:
+        return []
+    done = [f"dropped {', '.join(overlay['dropped'])}"] if overlay.get("dropped") else []
+    done += [f"added {', '.join(overlay['added'])}"] if overlay.get("added") else []
+    done += ["put in another order"] if overlay.get("reordered") else []
+    done += [f"refused: {overlay['refused']}"] if overlay.get("refused") else []
+    return [f"merchant's rule {overlay['rule']}: {'; '.join(done) or 'changed nothing'}"]
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

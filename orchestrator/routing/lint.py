@@ -89,7 +89,7 @@ def _usd_units(written: object, default: int) -> int:
     if written is None:
         return default
     try:
-        return Money.parse(str(written), WALLET_USD).units
+        return max(1, Money.parse(str(written), WALLET_USD).units)
     except MoneyError:  # the block itself is checked elsewhere, with its own message
         return default
 

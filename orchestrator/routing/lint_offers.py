@@ -54,9 +54,10 @@ def _offer(scene: Scene, rule: Rule, offer: Offer, countries: list[str], path: T
         return
     served = [country for country in countries if any(_serves(option, country) for option in options)]
     missing = [country for country in countries if country not in served]
-    where = "no rail that offers it" if offer.rail is None else f"{offer.rail}"
     if not served:
-        message = f"{offer.method} cannot be offered in {_some(countries)}: {where} does not serve it there"
+        rails = list(dict.fromkeys(option.rail for option in options))
+        verb = "does" if len(rails) == 1 else "do"
+        message = f"{offer.method} cannot be offered in {_some(countries)}: {_some(rails)} {verb} not serve it there"
         yield scene.error("method-not-in-country", path, message, _instead(scene, countries))
         return
     if missing:
@@ -172,6 +173,10 @@ def _live_countries(scene: Scene) -> Iterator[Finding]:
                 message = f"{country} has no offer for {_usd(units)} USD ({by} decides)"
                 yield scene.error("country-without-offer", at, message, _instead(scene, [country]))
                 break
+    blocked = sorted(live & scene.blocked_countries) if written is not None else []
+    if blocked:
+        message = f"{_some(blocked)} is live here and blocked by compliance.blocked_countries: no session is made there"
+        yield scene.warning("blocked-country", ("live_countries",), message, "take it out of one of the two")
     for number, rule in enumerate(scene.ruleset.rules):
         blocked = sorted(scene.blocked_countries & frozenset(_countries(rule.conditions)))
         if blocked:
@@ -193,6 +198,7 @@ def _amount_points(scene: Scene, low: int, high: int) -> list[int]:
 def _spreads(scene: Scene) -> Iterator[Finding]:
     entries = [one.entry() for one in scene.ruleset.pricing]
     table = SpreadTable.from_config(entries)
+    without: dict[str, dict[str, None]] = {}
     for option in scene.catalogue.options:
         for currency in option.capability.currencies:
             if currency in {"*", WALLET_USD.code}:
@@ -200,9 +206,12 @@ def _spreads(scene: Scene) -> Iterator[Finding]:
             try:
                 table.spread(WALLET_USD.code, currency, option.method)
             except NoSpread:
-                message = f"{option.method} charges {currency}, and no corridor of pricing covers USD-{currency}"
-                hint = 'such offers are never made; add {corridor: "USD-*", spread_bps: 100}'
-                yield scene.error("no-spread", ("pricing",), message, hint)
+                without.setdefault(currency, {})[option.method] = None
+    if without:
+        told = [f"USD-{currency} ({', '.join(methods)})" for currency, methods in without.items()]
+        message = f"no corridor of pricing covers {_some(told)}"
+        hint = 'such offers are never made; add {corridor: "USD-*", spread_bps: 100}'
+        yield scene.error("no-spread", ("pricing",), message, hint)
     yield from _below_cost(scene)
 
 

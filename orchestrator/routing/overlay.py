@@ -27,7 +27,8 @@ from orchestrator.routing.catalogue import Catalogue
 from orchestrator.routing.conditions import Condition, conditions_of
 from orchestrator.routing.facts import RoutingFacts
 from orchestrator.routing.index import Match, RuleIndex
-from orchestrator.routing.rules import Method, Methods, RuleId, When
+from orchestrator.routing.rule_words import Method, Methods, RuleId
+from orchestrator.routing.rules import When
 from orchestrator.routing.ruleset import Limits, Ruleset
 
 OVERLAY_BYTES_MAX: Final = 64_000

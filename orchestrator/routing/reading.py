@@ -45,10 +45,10 @@ class Source:
     def of_file(cls, path: Path, environment: Mapping[str, str], *, whole: bool = False) -> Source:
         """Read a file's text. Raises ConfigInvalid where it cannot be read."""
         try:
-            return cls(path.name, path.read_text("utf-8-sig"), environment, whole, ours=True)
+            return cls(str(path), path.read_text("utf-8-sig"), environment, whole, ours=True)
         except (OSError, UnicodeDecodeError) as error:
             told = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigInvalid([Problem(path.name, 1, 1, "", f"the file cannot be read: {told}")]) from None
+            raise ConfigInvalid([Problem(str(path), 1, 1, "", f"the file cannot be read: {told}")]) from None
 
     def document(self) -> tuple[Document, Trail]:
         """Return the file with its variables filled in, and where its rules stand. Raises ConfigInvalid."""

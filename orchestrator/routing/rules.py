@@ -9,115 +9,50 @@ none fails it. In ``rail_choice`` it is the method whose rail is chosen.
 
 from __future__ import annotations
 
-import re
 from datetime import date
-from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     StrictInt,
     StringConstraints,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from adapters.base import Mode
-from orchestrator.routing.countries import country_hint, is_country
-from rates.money import WALLET_USD, Money, UnknownAsset, display_asset
+from orchestrator.routing.rule_words import (
+    LIST,
+    SET,
+    AmountUsd,
+    Bps,
+    Categories,
+    Category,
+    Corridor,
+    Countries,
+    Country,
+    Currencies,
+    Currency,
+    Method,
+    Methods,
+    Risk,
+    Risks,
+    RuleId,
+    TestAmountUsd,
+    Weekday,
+    Weekdays,
+    WholeOrBand,
+    Word,
+    Words,
+)
+from rates.money import WALLET_USD, Money
 from rates.spread import VOLATILITY_BPS_MAX, VOLATILITY_PERCENT_MAX
 
 DEFAULTS_ID: Final = "defaults"
 """Stands where a rule's id would, so no rule may be called so."""
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-def _as_set(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Order and repetition mean nothing in a set of words: the content hash must not see them."""
-    return tuple(sorted(set(value)))
-
-
-def _country(value: str) -> str:
-    if not is_country(value):
-        message = "{word} is no country (ISO 3166-1 alpha-2)"
-        raise PydanticCustomError("unknown_country", message, {"word": value, "hint": country_hint(value)})
-    return value
-
-
-def _currency(value: str) -> str:
-    try:
-        display_asset(value)
-    except UnknownAsset as error:
-        hint = f"did you mean {value.upper()!r}?" if value != value.upper() else None
-        raise PydanticCustomError("unknown_currency", "{reason}", {"reason": str(error), "hint": hint}) from None
-    return value
-
-
-def _amount(value: Any) -> Any:
-    """Read a decimal number or text exactly; a float never gets here from YAML and is refused."""
-    if isinstance(value, Money):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise PydanticCustomError("no_amount", "must be an amount in USD, such as 20.00", {})
-    amount = Money.parse(value if isinstance(value, str) else format(value, "f"), WALLET_USD)
-    if amount.units < 0:
-        raise PydanticCustomError("negative_amount", "an amount is not below zero", {})
-    return amount
-
-
-def _category(value: Any) -> Any:
-    """Read a merchant category code. YAML reads 5734 as a number; one that begins with 0 must stand in quotes."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1000 <= value <= 9999:
-        return str(value)
-    if isinstance(value, str) and re.fullmatch("[0-9]{4}", value):
-        return value
-    raise PydanticCustomError(
-        "no_category", "a merchant category code has four digits", {"hint": "a code that begins with 0 needs quotes"}
-    )
-
-
-def _as_range(value: Any) -> Any:
-    return {"min": value, "max": value} if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-Country = Annotated[str, BeforeValidator(lambda value: _country(value) if isinstance(value, str) else value)]
-Currency = Annotated[str, BeforeValidator(lambda value: _currency(value) if isinstance(value, str) else value)]
-Method = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
-AmountUsd = Annotated[
-    Money,
-    BeforeValidator(_amount),
-    PlainSerializer(lambda amount: amount.decimal(2), return_type=str),
-    WithJsonSchema({"type": ["string", "number"], "description": "USD, up to 9 decimals"}),
-]
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-Risk = Literal["low", "medium", "high"]
-
-Bps = Annotated[StrictInt, Field(ge=0, le=5_000)]
-
-_LIST = BeforeValidator(_as_list)
-_SET = AfterValidator(_as_set)
-Category = Annotated[
-    str, BeforeValidator(_category), WithJsonSchema({"type": ["string", "integer"], "description": "four digits"})
-]
-Words = Annotated[tuple[Word, ...], _LIST, Field(min_length=1), _SET]
-Countries = Annotated[tuple[Country, ...], _LIST, Field(min_length=1), _SET]
-Currencies = Annotated[tuple[Currency, ...], _LIST, Field(min_length=1), _SET]
-Methods = Annotated[tuple[Method, ...], _LIST, Field(min_length=1), _SET]
-Categories = Annotated[tuple[Category, ...], _LIST, Field(min_length=1), _SET]
-Weekdays = Annotated[tuple[Weekday, ...], _LIST, Field(min_length=1), _SET]
-Risks = Annotated[tuple[Risk, ...], _LIST, Field(min_length=1), _SET]
 
 
 class _Part(BaseModel):
@@ -166,9 +101,9 @@ class When(_Part):
     merchant_category: Categories | None = None
     risk: Risks | None = None
     weekday: Weekdays | None = None
-    hour: Annotated[HourBand, BeforeValidator(_as_range)] | None = None
+    hour: Annotated[HourBand, WholeOrBand] | None = None
     amount_usd: AmountBand | None = None
-    customer_age_days: Annotated[DayBand, BeforeValidator(_as_range)] | None = None
+    customer_age_days: Annotated[DayBand, WholeOrBand] | None = None
     metadata: Annotated[dict[Word, Words], Field(min_length=1, max_length=20)] | None = None
     all_of: Annotated[tuple[When, ...], Field(min_length=1, max_length=50)] | None = Field(default=None, alias="all")
     any_of: Annotated[tuple[When, ...], Field(min_length=1, max_length=50)] | None = Field(default=None, alias="any")
@@ -226,7 +161,7 @@ class Given(_Part):
     """The facts of an embedded test; what is not said is an ordinary Monday noon and 20 dollars."""
 
     country: Country
-    amount_usd: AmountUsd = Money.parse("20", WALLET_USD)
+    amount_usd: TestAmountUsd = Money.parse("20", WALLET_USD)
     currency: Currency | None = None
     merchant: str = ""
     merchant_category: Category | Literal[""] = ""
@@ -244,7 +179,7 @@ class Expect(_Part):
     """What must come out; at least one of these."""
 
     first: Method | None = None
-    offers: Annotated[tuple[Method, ...], _LIST] | None = None
+    offers: Annotated[tuple[Method, ...], LIST] | None = None
     """Every method that is offered, in order; [] = nothing is."""
     rule: Word | None = None
     """The id of the rule that made the offers, or ``defaults``."""
@@ -309,7 +244,7 @@ class RailChoiceEntry(_Part):
 class PricingEntry(_Part):
     """What is earned on the exchange, above the mid rate."""
 
-    corridor: Annotated[str, StringConstraints(pattern=r"^USD-([A-Z]{3,4}|\*)$")]
+    corridor: Corridor
     spread_bps: Annotated[StrictInt, Field(ge=0, le=2_000)]
     method: Method | None = None
     from_usd: AmountUsd = Money.parse("0", WALLET_USD)
@@ -368,7 +303,7 @@ class Ranking(_Part):
 class OverlayLimits(_Part):
     """What a merchant's own rules may do; the platform's rules hold wherever they say nothing."""
 
-    may: Annotated[tuple[Literal["order", "drop", "add"], ...], _LIST, _SET] = ("drop", "order")
+    may: Annotated[tuple[Literal["order", "drop", "add"], ...], LIST, SET] = ("drop", "order")
     """order: put the platform's offers in another order; drop: leave some out; add: offer what the platform's rule does not."""
     rules_max: Annotated[StrictInt, Field(ge=0, le=200)] = 50
     methods: Methods | None = None
@@ -380,7 +315,7 @@ class Defaults(_Part):
 
 
 class RoutingBlock(_Part):
-    regions: dict[Word, Annotated[tuple[Country, ...], Field(min_length=1), _SET]] = {}
+    regions: dict[Word, Annotated[tuple[Country, ...], Field(min_length=1), SET]] = {}
     live_countries: Words | None = None
     """Countries and regions in which there must always be an offer; None = all that a rule names."""
     defaults: Defaults

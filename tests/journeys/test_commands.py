@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,26 @@ def test_rules_that_are_fine_lint_with_exit_0_and_broken_ones_with_1_and_their_l
     assert listed["findings"][0]["line"] > 1
 
 
+def test_a_whole_draft_is_held_against_its_own_rails_and_a_block_alone_needs_a_configuration(tmp_path: Path) -> None:
+    text = CONFIG.read_text("utf-8")
+    off = tmp_path / "off.yaml"
+    off.write_text(
+        text.replace(
+            "  adyen:\n    accounts:\n      main:\n", "  adyen:\n    accounts:\n      main:\n        enabled: false\n"
+        )
+    )
+    done = crossrail(tmp_path, "rules", "lint", str(off))
+    assert done.returncode == 1
+    assert f"{off}:" in done.stdout, "the file as it was named: what continuous integration needs"
+    assert "rails.adyen.accounts.main.enabled is false" in done.stdout
+    block = tmp_path / "block.yaml"
+    block.write_text(text[text.index("\nrouting:\n") :])
+    assert crossrail(tmp_path, "rules", "lint", str(block)).returncode == 0
+    alone = crossrail(tmp_path, "rules", "test", str(block), config=tmp_path / "nowhere.yaml")
+    assert alone.returncode == 2
+    assert "--config says whose rails these rules are for" in alone.stderr
+
+
 def test_a_service_with_a_broken_configuration_does_not_start_and_exits_with_2(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text(CONFIG.read_text("utf-8").replace("session_ttl_s: 1800", "session_ttl_s: soon"))
@@ -84,6 +105,24 @@ def test_a_decision_is_explained_for_people_and_for_programs(tmp_path: Path) -> 
     assert answer["offers"][0]["method"] == "pix"
     assert crossrail(tmp_path, "rules", "explain", "--country", "XX", "--amount", "50").returncode == 2
     assert crossrail(tmp_path, "rules", "explain", "--country", "BR", "--amount", "much").returncode == 2
+    every = ("--method", "usdt", "--risk", "high", "--customer-age-days", "3", "--metadata", "plan=pro", "--hour", "3",
+             "--weekday", "sun", "--currency", "EUR", "--merchant-category", "5734")  # fmt: skip
+    told = json.loads(
+        crossrail(tmp_path, "rules", "explain", "--country", "VN", "--amount", "5", *every, "--json").stdout
+    )
+    facts = told["facts"]
+    assert (facts["risk"], facts["customer_age_days"], facts["metadata"]) == ("high", 3, {"plan": "pro"})
+    assert facts["methods"] == ["usdt"]
+    assert datetime.fromisoformat(facts["at"]).strftime("%a %H") == "Sun 03"
+    for wrong, said in (
+        (("--risk", "none"), "--risk: should be"),
+        (("--method", "cheque"), "--method: no rail here offers cheque"),
+        (("--metadata", "plan"), "KEY=VALUE"),
+        (("--hour", "24"), "--hour: should be"),
+    ):
+        refused = crossrail(tmp_path, "rules", "explain", "--country", "VN", "--amount", "5", *wrong)
+        assert refused.returncode == 2
+        assert said in refused.stderr
 
 
 def test_merchants_and_keys_are_made_without_a_running_service_and_the_doctor_finds_nothing_to_mend(

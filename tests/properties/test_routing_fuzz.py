@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from fractions import Fraction
 
@@ -17,7 +18,7 @@ from tests.unit.routing.faults import CLEAN
 
 LINES = CLEAN.split("\n")
 WORDS = ["null", "true", "-1", "1e99", "[]", "{}", "''", "NO", "0x1f", "017", "&a", "*a", "!!int", "?", "|", "\t", "\x00",
-         "country", "{min: 1}", "when:", "- ", "offers: [card]", "2026-13-01", "9" * 40, "<<: *x", "%YAML 1.1", "é"]  # fmt: skip
+         "0", "0.00", "00:00", "country", "{min: 1}", "when:", "- ", "offers: [card]", "2026-13-01", "9" * 40, "<<: *x", "%YAML 1.1", "é"]  # fmt: skip
 
 
 def mid(currency: str, _now: datetime) -> Fraction | None:
@@ -30,7 +31,7 @@ def broken(draw: st.DrawFn) -> str:
     lines = list(LINES)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(lines) - 1))
-        match draw(st.sampled_from(["drop", "twice", "word", "cut", "indent", "value", "swap"])):
+        match draw(st.sampled_from(["drop", "twice", "word", "cut", "indent", "value", "token", "token", "swap"])):
             case "drop":
                 del lines[at]
             case "twice":
@@ -43,6 +44,11 @@ def broken(draw: st.DrawFn) -> str:
                 lines[at] = " " * draw(st.integers(0, 10)) + lines[at].lstrip()
             case "value":
                 lines[at] = lines[at].partition(":")[0] + ": " + draw(st.sampled_from(WORDS))
+            case "token":  # also inside what stands in one line: {country: BR, amount_usd: 50}
+                found = list(re.finditer(r"[A-Za-z0-9_.*-]+", lines[at]))
+                if found:
+                    one = draw(st.sampled_from(found))
+                    lines[at] = lines[at][: one.start()] + draw(st.sampled_from(WORDS)) + lines[at][one.end() :]
             case _:
                 other = draw(st.integers(0, len(lines) - 1))
                 lines[at], lines[other] = lines[other], lines[at]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 from hypothesis import assume, given, settings
@@ -13,14 +14,15 @@ from hypothesis import strategies as st
 from adapters.base import Mode
 from orchestrator.config_source import ConfigInvalid, load_document
 from orchestrator.routing.compiled import compile_rules, interpret_rules
-from orchestrator.routing.conditions import conditions_of, implies
-from orchestrator.routing.decision import Source
+from orchestrator.routing.conditions import Condition, conditions_of, implies
+from orchestrator.routing.decision import Decision, Source
 from orchestrator.routing.eligibility import Reason
-from orchestrator.routing.explain import render
+from orchestrator.routing.explain import explain, render
 from orchestrator.routing.facts import WEEKDAYS, RoutingFacts
 from orchestrator.routing.health import HealthState
 from orchestrator.routing.load import load_ruleset
 from orchestrator.routing.rules import When
+from orchestrator.routing.ruleset import Ruleset
 from rates.money import WALLET_USD, Money
 from tests.unit.routing.builders import DEMO, TODAY, route
 
@@ -127,6 +129,30 @@ def test_compiled_rules_mean_what_is_written(
     assert all(0 <= outcome <= len(rule) for outcome, rule in zip(outcomes, rules, strict=True))
 
 
+def turned(written: Any) -> Any:
+    """Return the same, with every mapping and every set of words written the other way round."""
+    if isinstance(written, dict):
+        return {key: turned(written[key]) for key in reversed(written)}
+    return [turned(one) for one in reversed(written)] if isinstance(written, list) else written
+
+
+@given(st.lists(when, min_size=1, max_size=6), session, st.randoms(use_true_random=False))
+def test_the_order_in_which_facts_and_conditions_are_told_means_nothing(
+    written: list[dict[str, Any]], facts: RoutingFacts, dice: Random
+) -> None:
+    named = facts.methods or frozenset()
+    matched = [outcome == 0 for outcome in compile_rules(ways(written))(facts, named)]
+    stored = list(facts.to_json().items())
+    dice.shuffle(stored)
+    again = RoutingFacts.from_json(turned(dict(stored)))
+    assert again == facts
+    assert [outcome == 0 for outcome in compile_rules(ways([turned(one) for one in written]))(again, named)] == matched
+
+
+def ways(written: list[dict[str, Any]]) -> list[tuple[Condition, ...]]:
+    return [conditions_of(When.model_validate(each), REGIONS) for each in written]
+
+
 @given(leaf, leaf, session, st.frozensets(st.sampled_from(METHODS)))
 def test_a_condition_that_implies_another_never_holds_without_it(
     one: dict[str, Any], other: dict[str, Any], facts: RoutingFacts, methods: frozenset[str]
@@ -160,6 +186,28 @@ health = st.dictionaries(
 )
 
 
+def nothing_is_dropped_in_silence(decision: Decision, kept: set[tuple[str, str, str]], ruleset: Ruleset) -> None:
+    """What the deciding list writes and can serve is offered; for all else a reason is stored, and told in words."""
+    if decision.source in (Source.RULE, Source.NOTHING_AFTER_RULE):
+        assert decision.matched_rule is not None
+        written = ruleset.rules[decision.matched_rule].offers
+    else:
+        written = ruleset.defaults
+    able = {
+        option.method
+        for entry in written
+        for method in DEMO.expand(entry.method)
+        for option in (DEMO.options[at] for at in DEMO.find(method, entry.rail, entry.account))
+        if option.key in kept
+    }
+    assert {offer.method for offer in decision.offers} == able
+    told = explain(decision.to_json(), ruleset)
+    assert len(told["options"]) == len(DEMO.options)
+    assert all(
+        one["text"] and one["kept"] == ((one["rail"], one["account"], one["method"]) in kept) for one in told["options"]
+    )
+
+
 @settings(max_examples=60)
 @given(block, session, health)
 def test_a_decision_offers_only_what_can_serve_and_can_be_made_again_from_what_is_stored(
@@ -183,6 +231,7 @@ def test_a_decision_offers_only_what_can_serve_and_can_be_made_again_from_what_i
     assert len(set(offered)) == len(offered)
     assert all(kept[key] == offer.currency for key, offer in zip(offered, decision.offers, strict=True))
     assert all(states.get(key) is not HealthState.DOWN for key in offered)
+    nothing_is_dropped_in_silence(decision, set(kept), ruleset)
     assert decision.rule_outcomes is not None
     if decision.matched_rule is None:
         assert decision.source is Source.DEFAULTS

@@ -75,6 +75,44 @@ async def test_a_shadow_is_shown_with_what_it_counted(desk: tuple[Ops, aiohttp.C
     assert "1 decisions compared: 0 the same, 1 another first offer" in text
 
 
+async def test_a_canary_that_was_called_back_is_shown_with_its_reason(
+    desk: tuple[Ops, aiohttp.ClientSession],
+) -> None:
+    ops, browser = desk
+    control = ops.services.rules
+    draft, number = await control.apply(
+        Source("d.yaml", without_pix(ops.text()), {}), By("mia", "cards"), trial="canary", percent=30
+    )
+    assert number is not None
+    assert 'id="trial"' in await page(ops, browser, "/dashboard/rules")
+    reason = "error rate 50.0% against 0.0%"
+    assert await control.versions.end_trial(number, "rolled_back", By("guard", reason), {})
+    await ops.round()
+    text = await page(ops, browser, "/dashboard/rules")
+    assert 'id="trial"' not in text
+    assert "rolled back" in text
+    assert text.count(reason) == 2, "once in the history, once among the trials"
+    assert draft.hash[:12] in text
+
+
+async def test_a_merchants_rule_and_a_choice_of_rail_are_told_with_the_decision(
+    desk: tuple[Ops, aiohttp.ClientSession],
+) -> None:
+    ops, browser = desk
+    ops.edit(
+        "  pricing:\n", "  rail_choice:\n    - {id: one-tron, when: {method: usdt_tron}, rail: tron}\n  pricing:\n"
+    )
+    await ops.round()
+    overlays = ops.services.routing.overlays
+    assert overlays is not None
+    mine = {"rules": [{"id": "mine", "when": {"country": "BR"}, "drop": ["card"], "order": ["usdt"]}]}
+    await overlays.write(MERCHANT, "test", mine, ops.services.routing.ruleset, ops.services.routing.catalogue, "shop")
+    session = await ops.here.session("BR")
+    text = await page(ops, browser, f"/dashboard/decisions/{MERCHANT}/{session['decision_id']}")
+    assert "dropped card; put in another order" in text
+    assert "<td>usdt_tron</td><td>one-tron</td>" in text
+
+
 async def test_a_stored_decision_is_explained_in_the_words_of_its_own_rules(
     desk: tuple[Ops, aiohttp.ClientSession],
 ) -> None:

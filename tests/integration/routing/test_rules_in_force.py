@@ -6,7 +6,7 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from orchestrator.database.tables import Decision, table_of
+from orchestrator.database.tables import Decision, Event, table_of
 from orchestrator.errors import Conflict, Invalid
 from orchestrator.payments.offers import offers_of
 from orchestrator.routing.reading import Source
@@ -155,6 +155,13 @@ async def test_a_guard_calls_a_canary_back_that_settles_worse(ops: Ops) -> None:
     assert "settle rate 0.0% against 100.0%" in trial["reason"]
     newest = (await control.versions.history())[0]
     assert (newest["kind"], newest["author"]) == ("guard", "guard")
+    events = table_of(Event)
+    rows = await ops.services.reads.all(select(events).where(events.c.type == "routing.canary_ended"))
+    (told,) = [orjson.loads(row["body"]) for row in rows]
+    assert (told["status"], told["ruleset"], told["in_force"]) == ("rolled_back", draft.hash, base)
+    assert told["reason"] == trial["reason"]
+    await worker.guard(ops.services)  # nothing is on trial any more
+    assert len(await control.versions.trials()) == 1
 
 
 async def test_a_shadow_decides_for_nobody_and_counts_what_would_differ(ops: Ops) -> None:

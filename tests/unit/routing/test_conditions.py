@@ -10,7 +10,8 @@ import pytest
 from orchestrator.config_source import load_document
 from orchestrator.routing.conditions import conditions_of, implies
 from orchestrator.routing.facts import RISKS, WEEKDAYS, RoutingFacts
-from orchestrator.routing.rules import Risk, Weekday, When
+from orchestrator.routing.rule_words import Risk, Weekday
+from orchestrator.routing.rules import When
 from tests.unit.routing.builders import facts, route, routing, rules
 
 

@@ -76,6 +76,24 @@ def test_what_is_not_a_plain_yaml_file_is_refused_where_it_goes_wrong(text: str,
     assert refusal(text).startswith(start)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [1, 2\nb: 3", "a comma or a closing ] is missing before this (what must be closed begins in line 1)"),
+        ("a:\n  - b\n - c", "this line is not indented like those that it belongs to (they begin in line"),
+        ("a: b: c", "mapping values are not allowed here (is the line above finished?"),
+        ("a: 1\nbcd\ne: 2", "a key needs a colon behind it (the key stands in line 2)"),
+    ],
+)
+def test_a_text_that_is_not_yaml_is_told_in_words_for_people(text: str, said: str) -> None:
+    assert said in refusal(text)
+
+
+def test_a_value_that_is_missing_stands_at_its_key() -> None:
+    document = load_document("a:\n  b:\n  c: 1\n")
+    assert document.position(("a", "b")) == (2, 3)
+
+
 def test_aliases_cannot_make_a_small_file_huge() -> None:
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     for level in range(1, 8):
@@ -122,3 +140,8 @@ def test_all_errors_of_a_model_come_at_once_each_in_its_place() -> None:
 def test_a_part_that_is_missing_is_said() -> None:
     with pytest.raises(ConfigInvalid, match="rails: rails is missing or empty"):
         check(Config, load_document("a: 1"), ("rails",))
+
+
+def test_an_empty_key_is_no_crash() -> None:
+    with pytest.raises(ConfigInvalid, match="this key is not known"):
+        check(Config, load_document("'': 1"))

@@ -6,9 +6,13 @@ import json
 
 import pytest
 
+from orchestrator.routing.engine import decide
 from orchestrator.routing.explain import DecisionUnreadable, explain, render
 from orchestrator.routing.health import HealthState
-from tests.unit.routing.builders import DEMO_ROUTING, facts, route, routing, rules
+from orchestrator.routing.overlay import read_overlay
+from orchestrator.routing.ranking import Knowledge
+from tests.unit.routing.builders import DEMO, DEMO_ROUTING, RATES, everything, facts, route, routing, rules
+from tests.unit.routing.test_ranking import FEES, decided, ranking
 
 
 def test_a_decision_is_told_with_the_condition_that_failed_and_what_was_there_instead() -> None:
@@ -58,6 +62,23 @@ def test_the_text_for_a_terminal_shows_offers_rules_and_options() -> None:
         "  kept     evm/bsc       usdt_bsc       can serve, charging USDT\n"
         "  kept     evm/ethereum  usdt_ethereum  can serve, charging USDT\n"
     )
+
+
+def test_the_text_says_what_a_rank_was_made_of_and_what_a_merchants_rule_did() -> None:
+    ruleset = rules(routing("rules: [{id: fast, offers: [card, usdt], rank: speed}]\n"))
+    overlay, _ = read_overlay({"rules": [{"id": "mine", "drop": ["card"]}]}, ruleset, DEMO)
+    decision = decide(facts("DE"), ruleset, DEMO, rates=RATES.get, health={}, supports=everything, overlay=overlay)
+    text = render(decision.to_json(), ruleset)
+    assert "ranked by speed\n" in text
+    assert "evm/bsc/usdt_bsc            takes 45 s\n" in text
+    assert "merchant's rule mine: dropped card\n" in text
+
+    cheap = ranking("cost")
+    told = render(decided(facts("DE"), cheap, Knowledge(FEES)).to_json(), cheap)
+    assert "ranked by cost\n" in told
+    assert "(rail " in told
+    likely = ranking("success")
+    assert "from 0 tries in this cell" in render(decided(facts("DE"), likely, Knowledge(FEES)).to_json(), likely)
 
 
 def test_another_ruleset_does_not_lend_its_words_to_a_decision_that_it_did_not_make() -> None:

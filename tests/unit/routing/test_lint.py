@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 
 from orchestrator.config_source import ConfigInvalid, load_document
+from orchestrator.routing.catalogue import Catalogue
 from orchestrator.routing.lint import Finding, lint
 from tests.unit.routing.builders import DEMO, NOON, RATES, everything
 from tests.unit.routing.faults import CLEAN, FAULTS, Fault
@@ -45,6 +46,23 @@ def test_a_fault_is_found_where_it_stands(fault: Fault) -> None:
     for one in hits:
         assert 1 <= one.problem.column <= len(lines[one.problem.line - 1]) + 1
         assert one.problem.excerpt or not lines[one.problem.line - 1].strip()
+
+
+def test_currencies_without_a_spread_are_one_finding() -> None:
+    without = CLEAN.replace('    - {corridor: "USD-*", spread_bps: 100}\n', "")
+    (told,) = [one.problem for one in findings(without) if one.code == "no-spread"]
+    assert "USD-EUR (ideal), USD-PHP (gcash)" in told.message
+
+
+def test_a_method_whose_account_is_switched_off_says_so() -> None:
+    left = tuple(option for option in DEMO.options if option.rail != "adyen")
+    off = frozenset(option.key for option in DEMO.options if option.rail == "adyen")
+    found = lint(load_document(CLEAN), ("routing",), Catalogue(left, off), everything, NOON, mid)
+    said = [str(one.problem) for one in found]
+    assert any(
+        "pix is offered by nobody who is switched on (rails.adyen.accounts.main.enabled is false" in one for one in said
+    )
+    assert any("ideal is offered by nobody who is switched on" in one for one in said)
 
 
 def test_an_annotation_has_its_place_and_one_line() -> None:

@@ -206,11 +206,21 @@ BROKEN = [  # what is written, the (last) place that is pointed at, and the word
         "routing.rules[0]: a rule cannot be called defaults",
     ),
     ("rules: {id: a}", "{id: a", "routing.rules: must be a list"),
-    ("rules: [card]", "card]", "routing.rules[0]: must be a mapping, such as {key: value}"),
+    (
+        "rules: [card]",
+        "card]",
+        (
+            "routing.rules[0]: must be a mapping, such as {key: value} "
+            "(known here: id, when, offers, rank, otherwise, owner, expires, tests)"
+        ),
+    ),
     (
         "rules:\n  - {id: a, when: [country], offers: [card]}",
         "[country",
-        "routing.rules[0].when: must be a mapping, such as {key: value}",
+        (
+            "routing.rules[0].when: must be a mapping, such as {key: value} (known here: country, region, currency, method, "
+            "merchant, merchant_category, risk, weekday, hour, amount_usd, customer_age_days, metadata, all, any, not)"
+        ),
     ),
     ("rules:\n  - {id: a}", "{id: a", "routing.rules[0].offers: this is required and missing"),
     (
