@@ -11,7 +11,7 @@ from typing import Final
 
 from rates.agreement import PIVOTS, Agreement, Candidate, agree, candidate_of
 from rates.errors import BadRateConfig, NoRate, SourceUnavailable
-from rates.policy import MarketMode, MarketPolicy
+from rates.policy import Mark, MarketMode, MarketPolicy
 from rates.sources.port import RateSource, RemembersDays, SourceKind, SourceRate
 from rates.volatility import Days, crossed, daily_deviation_bps
 
@@ -141,6 +141,11 @@ class Market:
 
     def statuses(self) -> tuple[SourceStatus, ...]:
         return tuple(held.status for held in self._held.values())
+
+    @property
+    def marked(self) -> Mapping[str, Mark]:
+        """Return the currencies that only named sources may quote, and why."""
+        return self._policy.marked
 
     def currencies(self) -> frozenset[str]:
         """Return every code that some source knows, fresh or not."""

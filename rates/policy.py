@@ -66,6 +66,10 @@ class Mark:
     sources: frozenset[str]
     why: str
 
+    def __str__(self) -> str:
+        by = ", ".join(sorted(self.sources)) or "nobody"
+        return f"{'dual rate' if self.kind == 'dual' else 'peg'}, quoted by {by} only: {self.why}"
+
 
 @dataclass(frozen=True, slots=True)
 class MarketPolicy:

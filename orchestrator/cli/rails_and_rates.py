@@ -73,10 +73,7 @@ def show(
             }
             for one in market.statuses()
         ]
-        if json_:
-            print_json({"sources": rows})
-        else:
-            print_table(("source", "rates", "newest", "error"), [[row[n] or "" for n in row] for row in rows])
+        _sources(rows, market, json_=json_)
         return
     found: list[dict[str, Any]] = []
     missing: list[dict[str, str]] = []
@@ -89,7 +86,8 @@ def show(
         sources = [{"source": one.source, "as_of": one.as_of.isoformat()} for one in mid.sources]
         found.append({"currency": mid.quote, "mid": _decimal(mid.rate), "as_of": mid.as_of.isoformat(),
                       "volatility_bps": market.volatility_bps(base.upper(), code.upper(), now),
-                      "sandbox": mid.sandbox_as_of is not None, "sources": sources})  # fmt: skip
+                      "sandbox": mid.sandbox_as_of is not None, "sources": sources,
+                      "marked": _mark(market, mid.base, mid.quote)})  # fmt: skip
     if json_:
         print_json({"base": base.upper(), "rates": found, "missing": missing})
     else:
@@ -106,10 +104,27 @@ def show(
                 for one in found
             ],
         )
-        for one in missing:
-            print(f"{one['currency']}: {one['reason']}")
+        for one in [*found, *missing]:
+            if text := one.get("reason") or one.get("marked"):
+                print(f"{one['currency']}: {text}")
     if missing:
         raise Failure(f"no rate for {', '.join(one['currency'] for one in missing)}")
+
+
+def _sources(rows: list[dict[str, Any]], market: Market, *, json_: bool) -> None:
+    marked = [{"currency": code, "marked": str(mark)} for code, mark in sorted(market.marked.items())]
+    if json_:
+        print_json({"sources": rows, "marked": marked})
+        return
+    print_table(("source", "rates", "newest", "error"), [[row[n] or "" for n in row] for row in rows])
+    if marked:
+        print_table(("currency", "marked"), [[*one.values()] for one in marked])
+    print("mids: crossrail rates show BRL EUR")
+
+
+def _mark(market: Market, *codes: str) -> str | None:
+    """Return in words what is special about a currency of a pair; None where nothing is."""
+    return "; ".join(str(market.marked[code]) for code in codes if code in market.marked) or None
 
 
 def _moves(volatility_bps: int | None) -> str:

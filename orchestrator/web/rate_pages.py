@@ -49,5 +49,6 @@ class RatePages:
                 for row in reversed(rows)
             ],
             "sources": market.statuses(),
+            "marked": sorted(market.marked.items()),
         }
         return await self.board.page(request, "rates.html", context)

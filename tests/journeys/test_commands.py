@@ -97,6 +97,16 @@ def test_a_rate_that_nobody_has_is_a_clear_no(tmp_path: Path) -> None:
     assert [missing["currency"] for missing in answer["missing"]] == ["XXX"]
 
 
+def test_a_marked_currency_says_so_beside_its_rate(tmp_path: Path) -> None:
+    shown = crossrail(tmp_path, "rates", "show", "DKK", "BRL")
+    assert "DKK: peg, quoted by ecb only: held to the euro" in shown.stdout
+    sources = json.loads(crossrail(tmp_path, "rates", "show", "--json").stdout)
+    assert {one["currency"] for one in sources["marked"]} >= {"ARS", "DKK"}
+    (ars,) = json.loads(crossrail(tmp_path, "rates", "show", "ARS", "--json").stdout)["rates"]
+    assert [one["source"] for one in ars["sources"]] == ["hmrc"]
+    assert ars["marked"].startswith("dual rate, quoted by hmrc only")
+
+
 def test_a_decision_is_explained_for_people_and_for_programs(tmp_path: Path) -> None:
     told = crossrail(tmp_path, "rules", "explain", "--country", "BR", "--amount", "50")
     assert told.returncode == 0

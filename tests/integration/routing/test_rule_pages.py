@@ -53,6 +53,13 @@ async def test_an_invalid_file_is_shown_with_its_place(desk: tuple[Ops, aiohttp.
     assert "did you mean &#39;NL&#39;?" in text
 
 
+async def test_the_rates_page_shows_which_currencies_are_marked(desk: tuple[Ops, aiohttp.ClientSession]) -> None:
+    ops, browser = desk
+    text = await page(ops, browser, "/dashboard/rates")
+    assert 'id="marked"' in text
+    assert "dual rate, quoted by hmrc only: official and market rate have differed for years" in text
+
+
 async def test_a_version_shows_who_changed_what(desk: tuple[Ops, aiohttp.ClientSession]) -> None:
     ops, browser = desk
     draft, _ = await ops.services.rules.apply(Source("d.yaml", without_pix(ops.text()), {}), By("mia", "no Pix today"))

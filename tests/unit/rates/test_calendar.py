@@ -56,6 +56,7 @@ async def test_a_marked_currency_is_quoted_by_the_named_source_only() -> None:
     assert mid.rate.as_integer_ratio() == (1450, 1)
     assert [one.source for one in mid.sources] == ["fixed"]
 
+    assert str(market.marked["ARS"]).startswith("dual rate, quoted by fixed only: ")
     nobody = market_from_config({"sources": {"hmrc": {}}, "marked": {"ARS": {**mark["ARS"], "sources": []}}},
                                 MarketMode.SANDBOX)  # fmt: skip
     await nobody.refresh(NOW)
