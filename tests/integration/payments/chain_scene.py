@@ -368,13 +368,10 @@ async def opened_chain(
     await writer.open()
     try:
         calls = RailCalls(
-            writer, Confirmation(writer, Finder(reads), pricer, clock), {(RAIL, ACCOUNT): chain}, HealthBoard(), clock,
-            1_000_000,
+            writer, Confirmation(writer, Finder(reads), pricer, clock), {(RAIL, ACCOUNT): chain}, HealthBoard(), clock, 10**6
         )  # fmt: skip
-        closing, sellers, known = Closing(calls, reads), Sellers(writer, reads), KnownCustomers(reads)
-        checkout = Checkout(
-            writer, pricer, NoRouter(), clock, SCREENING, CheckoutPolicy(1800, 300, 86_400), sellers, known
-        )
+        closing, sellers, policy = Closing(calls, reads), Sellers(writer, reads), CheckoutPolicy(1800, 300, 86_400)
+        checkout = Checkout(writer, pricer, NoRouter(), clock, SCREENING, policy, sellers, KnownCustomers(reads))
         deposits = Deposits(writer, reads, AddressBook(reads), pricer, clock)
         scene = ChainScene(
             writer=writer,
