@@ -42,11 +42,14 @@ class MethodShown(Shown):
     expected_seconds: int
     amount_min: list[dict[str, str]]
     amount_max: list[dict[str, str]]
-    health: str = Field(description="healthy | degraded | down")
+    health: str = Field(description="healthy | degraded | down | probing")
     calls: int = Field(description="In the window of the last minutes.")
     failures: int
     last_error_at: str | None
     reopens_at: str | None = Field(description="When a rail that is down is offered again.")
+    maintenance: dict[str, str] | None = Field(
+        description="What its operator announced for now: until when it is not offered, and why."
+    )
 
 
 class ChainShown(Shown):
@@ -161,7 +164,21 @@ def _method(services: Services, rail: str, account: str, capability: Capability)
         "failures": report.failures,
         "last_error_at": None if report.last_error_at is None else rfc3339(to_us(report.last_error_at)),
         "reopens_at": None if report.reopens_at is None else rfc3339(to_us(report.reopens_at)),
+        "maintenance": _maintenance(services, rail, account, capability.method),
     }
+
+
+def _maintenance(services: Services, rail: str, account: str, method: str) -> dict[str, str] | None:
+    now = services.clock.now()
+    windows = [
+        window
+        for window in services.routing.ruleset.maintenance
+        if window.starts <= now < window.ends and window.covers(rail, account, method)
+    ]
+    if not windows:
+        return None
+    last = max(windows, key=lambda window: window.ends)
+    return {"ends": rfc3339(to_us(last.ends)), "reason": last.reason}
 
 
 def _chain(scanner: ScansChain, account: RailAccount, cursors: Mapping[str, Row]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Report:
         names = sorted({*shares["live"], *shares["draft"]}, key=lambda name: -shares["live"].get(name, 0))[:ROWS_MAX]
         body = [
             f"<h1>Replay of {tally.decisions:,} decisions</h1>",
-            f"<p>In force: <code>{escape(self.live_name)}</code> · draft: <code>{escape(self.draft_name)}</code></p>",
+            f"<p><code>{escape(self.live_name)}</code> against the draft <code>{escape(self.draft_name)}</code></p>",
             _HEADLINE.format(
                 percent=self.moved_percent,
                 moved=tally.moved,
@@ -110,7 +110,7 @@ def _told(estimate: Estimate | None, unit: str) -> str:
     if estimate is None:
         return "not known"
     if estimate.give_or_take is None:
-        return f"{estimate.value:.2f} {unit} (the rails' own figures)"
+        return f"{estimate.value:.2f} {unit} (partly the rails' own figures: how sure is not known)"
     return f"{estimate.value:.2f} {unit} ± {estimate.give_or_take:.2f}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,26 @@ async def test_rules_are_the_platforms_and_no_merchants(shop: Shop) -> None:
     ):
         status, code, _ = await shop.refused(method, path, body)
         assert (status, code) == (403, "scope_missing"), path
+
+
+async def test_announced_work_is_shown_with_the_rails_and_keeps_them_from_being_offered(shop: Shop) -> None:
+    check = await checker(shop)
+    assert (await _pix(shop))["maintenance"] is None
+    now = shop.world.services.clock.now()
+    starts, ends = ((now + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:00:00Z") for hours in (-1, 2))
+    window = f"{{rail: adyen, method: pix, starts: '{starts}', ends: '{ends}', reason: announced}}"
+    text = CONFIG.read_text("utf-8").replace("  regions:\n", f"  maintenance: [{window}]\n  regions:\n", 1)
+    await shop.post(RULES, draft(text=text), key=ADMIN)
+    pix = await _pix(shop)
+    assert pix["maintenance"] == {"ends": ends.replace("Z", ".000Z"), "reason": "announced"}
+    assert pix["health"] == "healthy"
+    check("/v1/rails", "get", await shop.get("/v1/rails"))
+    assert await first_offer(shop) == "card"
+
+
+async def _pix(shop: Shop) -> Any:
+    rails = (await shop.get("/v1/rails"))["data"]
+    return next(method for rail in rails for method in rail["methods"] if method["method"] == "pix")
 
 
 async def test_a_merchants_own_rules_are_its_own(shop: Shop) -> None:
