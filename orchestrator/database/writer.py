@@ -1,8 +1,9 @@
 """The only way to write money, state, cursor and outbox: units, coalesced into group commits.
 
-A flush starts as soon as the last one ended (no timer) and takes what has queued up, at most 1,000 units. Callers are
-answered after the commit. A statement that fails rolls the flush back and its units run again one by one, so that one
-bad unit never costs another caller its answer. A COMMIT whose answer was lost is resolved by reading the keys again.
+A flush starts when the last one ended and those who were to be expected are there (see ``_gather``); it takes what has
+queued up, at most 1,000 units. Callers are answered after the commit. A statement that fails rolls the flush back and
+its units run again one by one, so that one bad unit never costs another caller its answer. A COMMIT whose answer was
+lost is resolved by reading the keys again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ QUEUE_UNITS_MAX = 20_000
 SINGLE_TRIES_MAX = 4
 TURNS = 4
 """From an answer to the next unit of its caller, where units are shared: the unit's task, the caller, the next unit's task."""
+IDLE_TURN_S = 0.0001
+"""A turn of the loop that took less served nobody."""
+IDLE_S = 0.0003
+"""Turns that served nobody for so long: those who were expected have other things to do."""
+GATHER_MAX_S = 0.02
+"""A flush begins after this though more may come: they are many, and the next flush is theirs."""
 
 _log = structlog.get_logger("writer")
 _flushes = Count("crossrail_writer_flushes", "Transactions of the writer", ["result"])
@@ -135,6 +142,7 @@ class Writer:
         return await future
 
     async def _loop(self) -> None:
+        expected = 0  # units in the next flush, if everybody asks again
         while True:
             if not self._queue:
                 if self._closing:
@@ -142,6 +150,7 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            await self._gather(expected)
             batch = [_taken(self._queue.popleft()) for _ in range(min(len(self._queue), FLUSH_UNITS_MAX))]
             try:
                 results = await self._flush(batch)
@@ -149,10 +158,23 @@ class Writer:
                 _log.exception("flush_failed", units=len(batch))
                 results = [error] * len(batch)
             self._answer(batch, results)
-            # A few turns of the loop for those who were just answered, until what they ask next is in the queue: it goes into
-            # this flush and not behind it, so flushes are twice as large where the callers are few and quick. No timer.
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
+            expected = len(batch) + len(self._queue)
+
+    async def _gather(self, expected: int) -> None:
+        """Wait until the expected units are in the queue, or the loop is idle: nobody is on the way then.
+
+        Else callers part in two halves, one of which asks while the other one is written: twice as many commits for the
+        same units, and two threads that take the interpreter from each other. A caller alone waits for a few turns.
+        """
+        time_s = asyncio.get_running_loop().time
+        now_s = time_s()
+        end_s, idle_s, turns = now_s + GATHER_MAX_S, 0.0, 0
+        while turns < TURNS or (len(self._queue) < expected and idle_s < IDLE_S and now_s < end_s):
+            await asyncio.sleep(0)
+            before_s, now_s = now_s, time_s()
+            turn_s = now_s - before_s
+            idle_s = idle_s + turn_s if turn_s < IDLE_TURN_S else 0.0
+            turns += 1
 
     async def _flush(self, batch: list[_Waiting]) -> list[Result]:
         _sizes.observe(len(batch))

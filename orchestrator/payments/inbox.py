@@ -48,6 +48,7 @@ def _can(kind: type, protocol: type) -> bool:
 
 
 _type_count = lru_cache(maxsize=512)(_types.labels)
+_state_count = lru_cache(maxsize=512)(_webhooks.labels)
 
 
 def _count_types(rail: str, adapter: NamesEventTypes, body: bytes) -> str:
@@ -113,7 +114,7 @@ class Inbox:
             events, state, note = [], "stuck", repr(error)
             _log.exception("webhook_not_readable", rail=rail, account=account)
         await self._store(rail, account, headers, body, state, note, events)
-        _webhooks.labels(rail, state).inc()
+        _state_count(rail, state).inc()
         self.arrived.set()
         if state == "rejected":
             await self._ask_the_rail(rail, account, body)
@@ -216,7 +217,7 @@ class Inbox:
         except Exception as error:  # noqa: BLE001  # one webhook must not stop the others; it is tried again
             _log.exception("webhook_not_applied", rail=row["rail"], webhook=row["id"])
             state, note = ("stuck" if row["tries"] + 1 >= TRIES_MAX else "received"), repr(error)
-        _webhooks.labels(row["rail"], state).inc()
+        _state_count(row["rail"], state).inc()
         await self._mark(row, state, note)
 
     async def _mark(self, row: Row, state: str, note: str) -> None:
