@@ -17,7 +17,7 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Invalid, NotFound
 from orchestrator.ids import new_id
 from orchestrator.payments.begin import payment_of_session
-from orchestrator.payments.customers import CustomerRef, KnownCustomers, ensure_customer
+from orchestrator.payments.customers import CustomerRef, KnownCustomers, age_days, ensure_customer
 from orchestrator.payments.offers import Offer
 from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.pricer import FeeKey, Pricer
@@ -62,6 +62,8 @@ class MadeSession:
 class Decides(Protocol):
     """The routing engine with the rules, rates and health in force now."""
 
+    def asks_age(self, merchant: str, mode: str) -> bool: ...
+
     def decide(self, facts: RoutingFacts) -> Decision: ...
 
 
@@ -97,6 +99,9 @@ class Checkout:
         now = self.clock.now()
         expires = now + timedelta(seconds=self._ttl(new.expires_in_s))
         session_id = new.session_id or new_id("cs")
+        seller = await self.sellers.of(new.customer.merchant_id)
+        asked = self.router.asks_age(new.customer.merchant_id, new.customer.mode)
+        age = await self.known.age_days(new.customer, to_us(now)) if asked else None
         facts = RoutingFacts(
             country=new.customer.country,
             amount=new.amount,
@@ -104,9 +109,9 @@ class Checkout:
             mode=Mode(new.customer.mode),
             currency=new.currency,
             merchant=new.customer.merchant_id,
-            merchant_category=(await self.sellers.of(new.customer.merchant_id)).merchant_category,
+            merchant_category=seller.merchant_category,
             customer=new.customer.reference,
-            customer_age_days=await self.known.age_days(new.customer, to_us(now)),
+            customer_age_days=age,
             risk=new.risk,
             metadata=new.metadata,
             methods=new.methods,
@@ -279,7 +284,7 @@ class _Rows:
         decision_id = new_id("dec")
         changes.insert(
             "decision", **scope, id=decision_id, ruleset_hash=self.decision.ruleset_hash,
-            body=self.decision.to_json(), created_us=view.now_us,
+            body=self.decision.to_json(age_days=age_days(customer["created_us"], view.now_us)), created_us=view.now_us,
         )  # fmt: skip
         for stored in self.quotes.values():
             changes.insert(

@@ -68,6 +68,11 @@ def ensure_customer(view: View, changes: Changes, ref: CustomerRef) -> Row:
     return fresh
 
 
+def age_days(since_us: int, now_us: int) -> int:
+    """Return whole days since a customer was first seen."""
+    return max(0, now_us - since_us) // DAY_US
+
+
 @dataclass(slots=True)
 class KnownCustomers:
     """Since when a customer is known here: written once with the customer, so it is remembered."""
@@ -92,4 +97,4 @@ class KnownCustomers:
             if len(self._since_us) >= KNOWN_MAX:
                 self._since_us.pop(next(iter(self._since_us)))
             self._since_us[ref.key] = since_us
-        return max(0, now_us - since_us) // DAY_US
+        return age_days(since_us, now_us)

@@ -13,14 +13,12 @@ from typing import Final
 
 from adapters.base import Mode
 from orchestrator.routing.conditions import (
-    AllOf,
-    AnyOf,
     Between,
     Condition,
     HasMetadata,
     NamesMethod,
-    NoneOf,
     OneOf,
+    leaves_of,
 )
 from orchestrator.routing.facts import RISKS, RoutingFacts
 from rates.money import UNITS_MAX, WALLET_USD, Money
@@ -41,7 +39,7 @@ def examples(
 
     ``method_sets``: what ``method`` may be met by, where that is fixed; else every set of the methods that are named.
     """
-    leaves = list(_leaves(conditions))
+    leaves = list(leaves_of(conditions))
     methods = _method_sets(leaves) if method_sets is None else list(method_sets)
     if methods is None:
         return None
@@ -84,17 +82,6 @@ def examples(
             )
 
     return made()
-
-
-def _leaves(conditions: Sequence[Condition]) -> Iterator[Condition]:
-    for condition in conditions:
-        match condition:
-            case AllOf() | AnyOf():
-                yield from _leaves(condition.parts)
-            case NoneOf():
-                yield from _leaves((condition.part,))
-            case _:
-                yield condition
 
 
 def _asks(leaves: Sequence[Condition], fact: str) -> bool:

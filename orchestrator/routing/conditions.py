@@ -6,7 +6,7 @@ holds the two against each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, assert_never
 
@@ -70,6 +70,23 @@ class NoneOf:
 Condition = OneOf | Between | NamesMethod | HasMetadata | AllOf | AnyOf | NoneOf
 
 _WORD_FIELDS: Final[tuple[WordField, ...]] = ("currency", "merchant", "merchant_category", "risk", "weekday")
+
+
+def leaves_of(conditions: Sequence[Condition]) -> Iterator[Condition]:
+    """Yield the conditions that ask a fact, wherever they stand inside ``all``, ``any`` and ``not``."""
+    for condition in conditions:
+        match condition:
+            case AllOf() | AnyOf():
+                yield from leaves_of(condition.parts)
+            case NoneOf():
+                yield from leaves_of((condition.part,))
+            case _:
+                yield condition
+
+
+def ask_age(conditions: Sequence[Condition]) -> bool:
+    """Say whether some condition asks how long a customer is known: the one fact that costs a look into the database."""
+    return any(isinstance(leaf, Between) and leaf.fact == "customer_age_days" for leaf in leaves_of(conditions))
 
 
 def conditions_of(when: When, regions: Mapping[str, tuple[str, ...]]) -> tuple[Condition, ...]:

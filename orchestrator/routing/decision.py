@@ -101,9 +101,15 @@ class Decision:
             self.option_outcomes, self.rates, self.ruleset_hash, facts, self.catalogue, self.ranked, self.overlay, written,
         )  # fmt: skip
 
-    def to_json(self) -> str:
-        """Return the compact form to store; ``explain`` turns it into words."""
-        first = {"v": FORMAT, "ruleset": self.ruleset_hash, "facts": self.facts.to_json()}
+    def to_json(self, *, age_days: int | None = None) -> str:
+        """Return the compact form to store; ``explain`` turns it into words.
+
+        ``age_days``: how long the customer is known, kept for other rules where the ones that decided did not ask.
+        """
+        facts = self.facts.to_json()
+        if age_days is not None:
+            facts.setdefault("customer_age_days", age_days)
+        first = {"v": FORMAT, "ruleset": self.ruleset_hash, "facts": facts}
         return orjson.dumps({**first, **(self.written or self._besides_facts())}).decode()
 
     def _besides_facts(self) -> dict[str, Any]:

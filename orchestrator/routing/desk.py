@@ -78,6 +78,13 @@ class RoutingDesk:
         self.ruleset = ruleset
         self._kept.clear()
 
+    def asks_age(self, merchant: str, mode: str) -> bool:
+        """Say whether any rules that may decide for a merchant's session, or be counted, ask how old its customer is."""
+        if self.ruleset.asks_age or (self.trial is not None and self.trial.ruleset.asks_age):
+            return True
+        overlay = None if self.overlays is None else self.overlays.of(merchant, mode)
+        return overlay is not None and overlay.asks_age
+
     def decide(self, facts: RoutingFacts) -> Decision:
         """Decide by the rules in force, or by the draft where the customer belongs to its canary."""
         trial = self.trial

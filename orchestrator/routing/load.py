@@ -13,7 +13,7 @@ from orchestrator.config_source import ConfigInvalid, Document, Problem, Trail, 
 from orchestrator.routing.catalogue import Catalogue
 from orchestrator.routing.checking import Checker, empty_places
 from orchestrator.routing.compiled import compile_rules
-from orchestrator.routing.conditions import Condition, conditions_of, implies
+from orchestrator.routing.conditions import Condition, ask_age, conditions_of, implies
 from orchestrator.routing.index import RuleIndex, Widening
 from orchestrator.routing.rules import MaintenanceEntry, OfferEntry, RailChoiceEntry, RoutingBlock, RuleEntry
 from orchestrator.routing.ruleset import (
@@ -117,6 +117,7 @@ def compiled(ruleset: Ruleset) -> Ruleset:
         ruleset,
         varies=bool(ruleset.rail_choices or ruleset.maintenance)
         or any(rule.rank in ("cost", "success") for rule in ruleset.rules),
+        asks_age=any(map(ask_age, [*conditions, *(choice.conditions for choice in ruleset.rail_choices)])),
         match=RuleIndex(conditions).match,
         evaluate_rules=compile_rules(conditions) if len(conditions) <= OUTCOMES_MAX else None,
         evaluate_choices=compile_rules([choice.conditions for choice in ruleset.rail_choices]),

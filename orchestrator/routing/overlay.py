@@ -24,7 +24,7 @@ from orchestrator.database.unit import Changes, Lock, Row, Unit, View
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Invalid
 from orchestrator.routing.catalogue import Catalogue
-from orchestrator.routing.conditions import Condition, conditions_of
+from orchestrator.routing.conditions import Condition, ask_age, conditions_of
 from orchestrator.routing.facts import RoutingFacts
 from orchestrator.routing.index import Match, RuleIndex
 from orchestrator.routing.rule_words import Method, Methods, RuleId
@@ -77,6 +77,8 @@ class Overlay:
     hash: str
     rules: tuple[OverlayRule, ...]
     match: Match = field(compare=False, repr=False)
+    asks_age: bool = False
+    """Whether some condition asks how long a customer is known."""
 
     def rule_for(self, facts: RoutingFacts, methods: frozenset[str]) -> OverlayRule | None:
         """Return the merchant's first rule that matches."""
@@ -135,7 +137,7 @@ def compile_overlay(block: OverlayBlock, kept: bytes, ruleset: Ruleset) -> Overl
     regions = _Regions(ruleset.regions)
     conditions: list[tuple[Condition, ...]] = [conditions_of(entry.when, regions) for entry in block.rules]
     rules = tuple(OverlayRule(e.id, e.drop or (), e.order or (), e.add or ()) for e in block.rules)
-    return Overlay(hashlib.sha256(kept).hexdigest(), rules, RuleIndex(conditions).match)
+    return Overlay(hashlib.sha256(kept).hexdigest(), rules, RuleIndex(conditions).match, any(map(ask_age, conditions)))
 
 
 class _Regions(dict[str, tuple[str, ...]]):

@@ -164,6 +164,8 @@ class Ruleset:
     overlays: Limits = Limits()
     varies: bool = False
     """Whether two sessions of one country and amount that meet the same rules may still be offered different things."""
+    asks_age: bool = False
+    """Whether some condition asks how long a customer is known."""
     match: Match = field(default=_not_compiled, compare=False, repr=False)
     """The first rule that matches: what every decision asks, whatever the number of rules."""
     evaluate_rules: Evaluate | None = field(default=None, compare=False, repr=False)

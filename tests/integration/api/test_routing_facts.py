@@ -62,13 +62,37 @@ async def test_a_session_sends_every_fact_and_a_rule_on_all_of_them_matches(shop
     assert set(stored) == names - {"weekday"}, "a fact that no session sends"
     assert (stored["customer_age_days"], stored["risk"], stored["currency"]) == (0, "high", "EUR")
 
+    services = shop.world.services
+    assert not services.checkout.known._since_us, (
+        "no rule asked for the age: nobody looked, and it is stored all the same"
+    )
     written = CONFIG.read_text("utf-8").replace("    - id: brazil-pix\n", RULE.lstrip("\n"), 1)
-    await shop.world.services.rules.apply(Source("draft.yaml", written, {}), By("mia", "risky ones pay in tokens"))
+    await services.rules.apply(Source("draft.yaml", written, {}), By("mia", "risky ones pay in tokens"))
+    assert services.routing.asks_age(shop.merchant, "test")
     risky = await shop.session("BR", "rita", **EVERYTHING)
     assert [offer["method"] for offer in risky["offers"]] == ["usdt_bsc", "card"]
     assert risky["offers"][1]["price"]["currency"] == "EUR"
+    assert services.checkout.known._since_us
     calm = await shop.session("BR", "rita", **{**EVERYTHING, "risk": "low"})
     assert calm["offers"][0]["method"] == "pix"
+
+
+async def test_a_merchants_rule_and_a_draft_on_trial_may_ask_for_the_age_too(shop: Shop) -> None:
+    routing = shop.world.services.routing
+    assert not routing.asks_age(shop.merchant, "test")
+    young = {"id": "young", "when": {"any": [{"customer_age_days": {"max": 7}}]}, "drop": ["card"]}
+    await shop.post("/v1/routing/overlay", {"rules": [young], "author": "shop"})
+    assert routing.asks_age(shop.merchant, "test")
+    assert not routing.asks_age(shop.merchant, "live")
+    assert "card" not in [offer["method"] for offer in (await shop.session("BR", "rita"))["offers"]]
+    await shop.post("/v1/routing/overlay", {"rules": [], "author": "shop"})
+    assert not routing.asks_age(shop.merchant, "test")
+    written = CONFIG.read_text("utf-8").replace("    - id: brazil-pix\n", RULE.lstrip("\n"), 1)
+    rules = shop.world.services.rules
+    await rules.apply(Source("draft.yaml", written, {}), By("mia", "only counted"), trial="shadow")
+    assert routing.asks_age(shop.merchant, "test")
+    await rules.stop(By("mia", "enough"))
+    assert not routing.asks_age(shop.merchant, "test")
 
 
 async def test_a_customer_grows_older_and_an_unknown_one_is_new(shop: Shop) -> None:

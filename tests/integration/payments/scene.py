@@ -144,6 +144,9 @@ class FakeRail:
 class NoRouter:
     """These sessions are made by hand."""
 
+    def asks_age(self, merchant: str, mode: str) -> bool:
+        raise AssertionError(f"nobody routes here: {merchant} {mode}")
+
     def decide(self, facts: object) -> Never:
         raise AssertionError(f"nobody routes here: {facts}")
 
