@@ -39,6 +39,7 @@ from adapters.final_balances import FinalBalances
 from adapters.kit.chain.addresses import NotAnAddress
 from adapters.kit.chain.budget import TokenBucket
 from adapters.kit.chain.options import Family, TokenOptions, read_config
+from adapters.kit.chain.providers import LAG_BLOCKS_MIN, LAG_S_MAX
 from adapters.kit.chain.rpc import NodeRpc, quantity
 from adapters.kit.chain.scanner import LogScanner, WatchedChain
 from adapters.kit.chain.token_code import assert_pinned, describe, read_code
@@ -71,6 +72,7 @@ class ChainRail(ABC):
             family.has_bloom,
             unknown_tokens=self._config.options.unknown_tokens,
             range_blocks_max=self._config.options.range_blocks_max,
+            lag_blocks_max=max(LAG_BLOCKS_MIN, math.ceil(LAG_S_MAX / self._config.options.block_seconds)),
         )
         self._scanner = LogScanner(watched, self._nodes)
         self._by_method = {token.method: token for token in self._config.tokens}

@@ -38,7 +38,7 @@ from adapters.kit.chain import token_contract
 from adapters.kit.chain.block import NodeBlock, read_block
 from adapters.kit.chain.block_logs import WATCHED_TOPICS, Findings, LogReader
 from adapters.kit.chain.empty_answers import EmptyAnswers
-from adapters.kit.chain.providers import NoNodeAnswered, Providers
+from adapters.kit.chain.providers import LAG_BLOCKS_MIN, NoNodeAnswered, Providers
 from adapters.kit.chain.receipt import ordinal_of, succeeded
 from adapters.kit.chain.rpc import (
     AnswerTooLarge,
@@ -69,6 +69,8 @@ class WatchedChain:
     unknown_tokens: bool = False
     """True: Transfer logs of every contract are read, so that tokens nobody registered are found."""
     range_blocks_max: int = 2000
+    lag_blocks_max: int = LAG_BLOCKS_MIN
+    """So far behind the best head a node is still asked before others."""
 
 
 class LogScanner:
@@ -76,7 +78,7 @@ class LogScanner:
 
     def __init__(self, watched: WatchedChain, nodes: Sequence[NodeRpc]) -> None:
         self._watched = watched
-        self.providers = Providers(watched.chain_id, nodes)
+        self.providers = Providers(watched.chain_id, nodes, watched.lag_blocks_max)
         self._tokens = {token.contract: token for token in watched.tokens}
         self._reader = LogReader(watched.tokens, unknown_tokens=watched.unknown_tokens)
         self._filter: dict[str, Any] = {"topics": [WATCHED_TOPICS]}
@@ -91,6 +93,7 @@ class LogScanner:
         return self._span
 
     async def head(self) -> ChainHead:
+        await self.providers.compare_heads(_latest)
         return await self.providers.ask(self._head_of)
 
     async def header(self, number: int) -> BlockHeader | None:
@@ -103,6 +106,8 @@ class LogScanner:
     async def scan_block(self, number: int, is_ours: Callable[[bytes], bool]) -> BlockScan | None:
         async def read(node: NodeRpc) -> BlockScan | None:
             block = await self._block(node, number)
+            if block is None and self.providers.doubt_head(node, number):
+                raise ChainScanFailed(f"{node.name}: block {number} is not there, and its head was above it")
             return await self._scan(node, block, is_ours) if block else None
 
         return await self.providers.ask(read)
@@ -215,7 +220,7 @@ class LogScanner:
         block = as_object(await node.call("eth_getBlockByNumber", "finalized", False), "finalized block")
         finalized = quantity(block.get("number"), "finalized block.number")
         finalized_hash = hash32(block.get("hash"), "finalized block.hash")
-        latest = quantity(await node.call("eth_blockNumber"), "eth_blockNumber")
+        latest = await _latest(node)
         if finalized > latest:
             raise ChainScanFailed(f"{node.name}: finalized block {finalized} is above the latest, {latest}")
         self.providers.saw_head(node, latest)
@@ -280,6 +285,10 @@ class LogScanner:
             amount=amount,
             remainder=remainder,
         )
+
+
+async def _latest(node: NodeRpc) -> int:
+    return quantity(await node.call("eth_blockNumber"), "eth_blockNumber")
 
 
 def _asks_for_less(failed: ChainScanFailed) -> bool:

@@ -13,8 +13,9 @@ from adapters.base import ChainScanFailed, RailMisconfigured, SeenTransfer
 from adapters.evm.wire import FAMILY
 from adapters.kit.chain.budget import FAILURES_TO_OPEN, Breaker, BudgetSpent, TokenBucket
 from adapters.kit.chain.options import read_config
-from adapters.kit.chain.providers import Providers
-from adapters.kit.chain.rpc import NodeBusy
+from adapters.kit.chain.providers import HEADS_EVERY_S, Providers
+from adapters.kit.chain.rpc import NodeBusy, NodeRpc
+from adapters.kit.chain.scanner import LogScanner
 from tests.adapters.chains.bench import RAILS, CannedNode, account, canned, chain
 from tests.adapters.loopback import closed_port
 
@@ -81,6 +82,63 @@ async def test_a_node_that_lags_behind_the_best_head_is_asked_last() -> None:
         assert await providers.ask(lambda node: asyncio.sleep(0, node.name)) == nodes[1].name
         providers.saw_head(nodes[0], 195)
         assert await providers.ask(lambda node: asyncio.sleep(0, node.name)) == nodes[1].name
+
+
+async def test_heads_are_compared_every_few_seconds_and_a_node_that_stands_still_is_asked_last() -> None:
+    async with chain("evm") as one, chain("evm") as two:
+        now, asked = [0.0], []
+        nodes = (*one.rail._nodes, *two.rail._nodes)
+        providers = Providers(1, nodes, now=lambda: now[0])
+        heads = {nodes[0].name: 100, nodes[1].name: 105}
+
+        async def head(node: NodeRpc) -> int:
+            asked.append(node.name)
+            return heads[node.name]
+
+        async def first() -> str:
+            return await providers.ask(lambda node: asyncio.sleep(0, node.name))
+
+        await providers.compare_heads(head)
+        assert await first() == nodes[0].name, "a few blocks behind is not late"
+        heads[nodes[1].name] = 150
+        now[0] += HEADS_EVERY_S - 1
+        await providers.compare_heads(head)
+        assert len(asked) == 2
+        now[0] += 1
+        await providers.compare_heads(head)
+        assert len(asked) == 4
+        assert await first() == nodes[1].name
+
+
+async def test_a_node_that_does_not_say_its_head_delays_the_comparison_by_little_and_is_left_alone_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters.kit.chain.providers.HEADS_S_MAX", 0.02)
+    async with chain("evm") as one, chain("evm") as two:
+        now, asked = [0.0], []
+        nodes = (*one.rail._nodes, *two.rail._nodes)
+        providers = Providers(1, nodes, now=lambda: now[0])
+
+        async def head(node: NodeRpc) -> int:
+            asked.append(node.name)
+            await asyncio.sleep(60 if node is nodes[1] else 0)
+            return 100
+
+        for _ in range(FAILURES_TO_OPEN + 2):
+            await providers.compare_heads(head)
+            now[0] += HEADS_EVERY_S
+        assert asked.count(nodes[1].name) == FAILURES_TO_OPEN, "then its breaker is open"
+        assert await providers.ask(lambda node: asyncio.sleep(0, node.name)) == nodes[0].name
+
+
+def test_how_late_a_node_may_be_is_seconds_where_blocks_are_quick() -> None:
+    lags = {seconds: _scanner_of(seconds).providers._lag_blocks_max for seconds in (12, 3, 0.25)}
+    assert lags == {12: 10, 3: 10, 0.25: 120}
+
+
+def _scanner_of(block_seconds: float) -> LogScanner:
+    http: Any = None  # nobody is asked
+    return RAILS["evm"](account("evm", block_seconds=block_seconds), http)._scanner
 
 
 @pytest.mark.parametrize("status", [403, 429])

@@ -64,9 +64,10 @@ EARLY = FinalityRule(
 
 
 @asynccontextmanager
-async def following(url: str, anvil_url: str) -> AsyncIterator[tuple[ChainScene, RealChain]]:
+async def following(url: str, anvil_url: str, *rpc_urls: str) -> AsyncIterator[tuple[ChainScene, RealChain]]:
+    """``rpc_urls``: the nodes that are asked; else the real one."""
     async with real_chain(anvil_url) as real:
-        rail = real.rail()
+        rail = real.rail(rpc_urls=rpc_urls or (anvil_url,))
         (token,) = rail.tokens
         assert token.method == METHOD
         account = replace(rail.account, account=ACCOUNT)
@@ -86,11 +87,17 @@ async def mine(real: RealChain, count: int) -> None:
     await real.node.call("anvil_mine", hex(count))
 
 
+@pytest.fixture
+async def both_databases(migrated_database_url: str, anvil_url: str) -> AsyncIterator[tuple[ChainScene, RealChain]]:
+    async with following(migrated_database_url, anvil_url) as both:
+        yield both
+
+
 @pytest.mark.parametrize("depth", [1, 3, 12])
 async def test_a_reorganization_takes_the_credit_back_and_the_same_payment_again_is_credited_once(
-    scene_and_node: tuple[ChainScene, RealChain], depth: int
+    both_databases: tuple[ChainScene, RealChain], depth: int
 ) -> None:
-    scene, real = scene_and_node
+    scene, real = both_databases
     address, attempt = await scene.awaiting()
     await mine(real, 16)  # deeper than the fork: the token stays deployed
     receipt = await real.transfer(address, attempt["units"])
@@ -121,9 +128,9 @@ async def test_a_reorganization_takes_the_credit_back_and_the_same_payment_again
 
 
 async def test_two_transfers_of_one_real_transaction_are_two_credits(
-    scene_and_node: tuple[ChainScene, RealChain],
+    both_databases: tuple[ChainScene, RealChain],
 ) -> None:
-    scene, real = scene_and_node
+    scene, real = both_databases
     address, attempt = await scene.awaiting()
     half = attempt["units"] // 2
     batch = await real.deploy("Batch")
