@@ -64,6 +64,8 @@ class FeeQuote:
     price: int
     """The most per gas, wei; sun per energy."""
     tip: int = 0
+    beside: int = 0
+    """Of what is expected, what is taken beside gas: a rollup's fee for its data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,5 +195,6 @@ def affordable(quote: FeeQuote, coins: int) -> FeeQuote:
         return quote
     if quote.expected * FEE_MARGIN_BPS // 10_000 > coins:
         raise NotNow(f"it costs {quote.expected}, the sender has {coins}")
-    price = min(quote.price, coins // quote.gas) if quote.gas else quote.price
+    for_gas = coins - quote.beside * FEE_MARGIN_BPS // 10_000
+    price = min(quote.price, for_gas // quote.gas) if quote.gas else quote.price
     return replace(quote, maximum=coins, price=price, tip=min(quote.tip, price))

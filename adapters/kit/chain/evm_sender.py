@@ -1,13 +1,19 @@
 """Sending on an EVM chain over plain JSON-RPC: fees, nonces, bytes out, receipts back.
 
-Sources: https://ethereum.github.io/execution-apis/, https://eips.ethereum.org/EIPS/eip-1559
+Rollups take their data's fee in two ways: Arbitrum as more gas, also of a plain transfer of coins; chains of the OP stack (Base,
+Optimism) beside gas, from the sender's balance, by a contract at a known address.
+
+Sources: https://ethereum.github.io/execution-apis/, https://eips.ethereum.org/EIPS/eip-1559,
+https://docs.arbitrum.io/how-arbitrum-works/gas-fees, https://specs.optimism.io/protocol/predeploys.html#gaspriceoracle
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from eth_hash.auto import keccak
 
 from adapters.base import ChainScanFailed, RailError
 from adapters.kit.chain import evm_transaction
@@ -16,7 +22,6 @@ from adapters.kit.chain.evm_transaction import EvmTransaction
 from adapters.kit.chain.rpc import NodeRefused, NodeRpc, as_list, as_object, data_bytes, hash32, quantity
 from adapters.kit.chain.transfer_log import TRANSFER_TOPIC
 from adapters.sending import (
-    CallKind,
     CallWouldFail,
     ChainCall,
     ChainReceipt,
@@ -37,6 +42,11 @@ FEE_HEADROOM: Final = 2
 """Times the base fee: it can double within six blocks."""
 TIP_WEI: Final = 1_000_000_000
 """Where the node knows no tip."""
+DATA_FEE_ORACLE: Final = "0x420000000000000000000000000000000000000f"
+DATA_FEE: Final = keccak(b"getL1Fee(bytes)")[:4]
+DATA_HEADROOM: Final = 2
+NONCE_LARGE: Final = 2**32 - 1
+"""In the bytes that a data fee is asked for: a real one is no longer."""
 EXECUTION_REVERTED: Final = 3
 KNOWN_WORDS: Final = ("already known", "already imported", "alreadyknown", "known transaction", "already in the pool")
 
@@ -47,6 +57,7 @@ class EvmSender:
     def __init__(self, chain_id: int, nodes: Sequence[NodeRpc]) -> None:
         self._chain_id = chain_id
         self._nodes = nodes
+        self._takes_data_fee: bool | None = None
 
     @property
     def coin_decimals(self) -> int:
@@ -76,10 +87,14 @@ class EvmSender:
             tip = quantity(await self._ask("eth_maxPriorityFeePerGas"), "eth_maxPriorityFeePerGas")
         except RailError:
             tip = TIP_WEI
-        expected = COIN_GAS if call.kind is CallKind.COIN else await self._gas(call)
-        gas = expected if call.kind is CallKind.COIN else expected * GAS_SLACK_BPS // 10_000
+        expected = await self._gas(call)
+        gas = expected if expected == COIN_GAS else expected * GAS_SLACK_BPS // 10_000
         price = base * FEE_HEADROOM + tip
-        return FeeQuote(expected=expected * (base + tip), maximum=gas * price, gas=gas, price=price, tip=tip)
+        made = FeeQuote(expected=expected * (base + tip), maximum=gas * price, gas=gas, price=price, tip=tip)
+        beside = await self._data_fee(call, made)
+        return replace(
+            made, expected=made.expected + beside, maximum=made.maximum + beside * DATA_HEADROOM, beside=beside
+        )
 
     async def prepare(self, call: ChainCall, quote: FeeQuote) -> Prepared:
         """Return what lacks its nonce. No network."""
@@ -149,9 +164,20 @@ class EvmSender:
         return hash32(there.get("hash"), "block.hash") == block_hash
 
     async def _gas(self, call: ChainCall) -> int:
-        assert call.contract is not None, "what is no coin has its contract"
-        wanted = {"from": _hex(call.sender), "to": _hex(call.contract), "data": _hex(call_data(call))}
+        wanted = {"from": _hex(call.sender), "to": _hex(call.contract or call.recipient), "data": _hex(call_data(call))}
         return quantity(await self._ask("eth_estimateGas", wanted), "eth_estimateGas")
+
+    async def _data_fee(self, call: ChainCall, fees: FeeQuote) -> int:
+        """Return what the chain takes beside gas now, wei; 0 on most."""
+        if self._takes_data_fee is None:
+            self._takes_data_fee = await self._ask("eth_getCode", DATA_FEE_ORACLE, "latest") not in {"0x", None}
+        if not self._takes_data_fee:
+            return 0
+        raw = _Numbered(self._chain_id, call, fees).unsigned(NONCE_LARGE).raw
+        padded = raw + bytes(-len(raw) % 32)
+        data = DATA_FEE + (32).to_bytes(32, "big") + len(raw).to_bytes(32, "big") + padded
+        shown = await self._ask("eth_call", {"to": DATA_FEE_ORACLE, "data": _hex(data)}, "latest")
+        return int.from_bytes(data_bytes(shown, 32, "getL1Fee"), "big")
 
     async def _ask(self, method: str, *params: Any) -> Any:
         """Ask one node after the other. Raises SendFailed with what the last one said; CallWouldFail on a revert."""
