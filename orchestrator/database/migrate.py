@@ -17,7 +17,8 @@ from orchestrator.database.sqlite_backend import FileLock
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def _config(url: str) -> Config:
+def alembic_config(url: str) -> Config:
+    """Return what alembic has to know: where our revisions are, and the database."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
@@ -31,7 +32,7 @@ def upgrade(url: str) -> None:
     SQLite file nothing is changed: raises DatabaseInUse, unless the file is at head already.
     """
     if not url.startswith("sqlite"):
-        command.upgrade(_config(url), "head")
+        command.upgrade(alembic_config(url), "head")
         return
     path = Path(url.partition(":///")[2])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +42,7 @@ def upgrade(url: str) -> None:
     lock = FileLock(path)
     lock.take()
     try:
-        command.upgrade(_config(url), "head")
+        command.upgrade(alembic_config(url), "head")
     finally:
         lock.release()
 
@@ -58,4 +59,4 @@ async def current_and_head(url: str) -> tuple[str | None, str | None]:
             current = await connection.run_sync(read)
     finally:
         await engine.dispose()
-    return current, ScriptDirectory.from_config(_config(url)).get_current_head()
+    return current, ScriptDirectory.from_config(alembic_config(url)).get_current_head()

@@ -444,6 +444,8 @@ class CheckoutSession(SQLModel, table=True):
     metadata_json: str = _text()
     expires_us: int = _big()
     created_us: int = _big()
+    quoted: str = _text(server_default="")
+    """The currencies of its quotes, one word for each quote, sorted: they expire with it, so that exposure is counted here."""
 
 
 class Quote(SQLModel, table=True):

@@ -308,6 +308,7 @@ class _Rows:
             "success_url": self.new.success_url,
             "cancel_url": self.new.cancel_url,
             "save_method": int(self.new.save_method),
+            "quoted": " ".join(sorted(currency for currency, _spread_bps in self.quotes)),
             "metadata_json": orjson.dumps(dict(self.new.metadata)).decode(),
             "expires_us": self.expires_us,
             "created_us": view.now_us,

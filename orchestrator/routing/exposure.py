@@ -13,11 +13,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 
 from orchestrator.clock import from_us, to_us
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Account, CheckoutSession, Quote, RateHistory, table_of
+from orchestrator.database.tables import Account, CheckoutSession, RateHistory, Shard, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from rates.agreement import decimal_text
@@ -27,8 +27,9 @@ from rates.money import WALLET_USD, Asset, Money, Rounding
 
 PLATFORM: Final = "platform"
 USD_CENTS: Final = Asset("USD", 2)
+USD_MICROS: Final = Asset("USD", 6)
 POSITION: Final = "fx:position"
-OPEN_MAX: Final = 100_000
+NANOS: Final = 10**WALLET_USD.scale
 POINTS_MAX: Final = 500
 DAYS_READ: Final = 120
 """Calendar days of recorded mids that are read: a month of fixings, and room for a sandbox's old dates."""
@@ -42,7 +43,11 @@ class Exposure:
     mode: str
     open_quotes: int
     open_usd: Money
-    """Principal of the open sessions that may still pay at a locked rate; a session with several offers counts in each."""
+    """Principal of the open sessions that may still pay at a locked rate; a session with several offers counts in each.
+
+    USD/6: exact for whole cents, of the whole sum what is below a millionth is dropped. Nano-dollars of so much as a hostile
+    merchant can open would not fit into 64 bits.
+    """
     held: Money
     """Taken and not converted: what is to be sold (below zero: bought) to be flat."""
     held_usd: Money | None
@@ -76,31 +81,58 @@ async def exposures(reads: Reads, market: Market, now: datetime) -> list[Exposur
     for mode, currency in sorted({*opened, *held}):
         many, usd = opened.get((mode, currency), (0, 0))
         position = held.get((mode, currency), Money(0, Asset(currency, 2)))
-        found.append(Exposure(currency, mode, many, Money(usd, WALLET_USD), position, _worth(position, market, now)))
+        opened_usd = Money(usd // 10 ** (WALLET_USD.scale - USD_MICROS.scale), USD_MICROS)
+        found.append(Exposure(currency, mode, many, opened_usd, position, _worth(position, market, now)))
     return found
+
+
+def open_quotes_query(now_us: int) -> Select[Any]:
+    """Count the open sessions that may still pay, by mode and by the currencies of their quotes; quotes are not read for it.
+
+    Whole dollars and the nano-dollars beside them are summed apart: exact, where SQLite's ``SUM`` of nano-dollars ends in an
+    error above 9.2 thousand million dollars.
+    """
+    sessions = table_of(CheckoutSession)
+    mode, quoted, units = sessions.c.mode, sessions.c.quoted, sessions.c.amount_units
+    return (
+        select(
+            mode,
+            quoted,
+            func.count().label("many"),
+            func.sum(units // NANOS).label("dollars"),
+            func.sum(units % NANOS).label("nanos"),
+        )
+        .where(sessions.c.status == "open", sessions.c.expires_us > now_us, quoted != "")
+        .group_by(mode, quoted)
+    )
 
 
 async def _open_quotes(reads: Reads, now_us: int) -> dict[tuple[str, str], tuple[int, int]]:
-    quotes, sessions = table_of(Quote), table_of(CheckoutSession)
-    query = (
-        select(quotes.c.mode, quotes.c.body, sessions.c.amount_units)
-        .join(sessions, (sessions.c.merchant_id == quotes.c.merchant_id) & (sessions.c.id == quotes.c.session_id))
-        .where(quotes.c.expires_us > now_us, sessions.c.status == "open")
-        .limit(OPEN_MAX)
-    )
+    """Return how many quotes are open and their principal, USD/9, by mode and currency."""
     found: dict[tuple[str, str], tuple[int, int]] = {}
-    for row in await reads.all(query):
-        currency = Asset.parse(orjson.loads(row["body"])["quote"]).code
-        many, units = found.get((row["mode"], currency), (0, 0))
-        found[row["mode"], currency] = (many + 1, units + row["amount_units"])
+    for row in await reads.all(open_quotes_query(now_us)):
+        units = int(row["dollars"]) * NANOS + int(row["nanos"])  # PostgreSQL's sums are numeric: whole, of any size
+        for currency in row["quoted"].split():
+            many, before = found.get((row["mode"], currency), (0, 0))
+            found[row["mode"], currency] = (many + row["many"], before + units)
     return found
 
 
+def positions_query() -> Select[Any]:
+    """Find the positions from the books: accounts have one row per wallet and more, books one per merchant and mode."""
+    accounts, books = table_of(Account), table_of(Shard)
+    return select(accounts.c.mode, accounts.c.asset, accounts.c.balance).join_from(
+        books,
+        accounts,
+        (accounts.c.merchant_id == books.c.merchant_id)
+        & (accounts.c.mode == books.c.mode)
+        & (accounts.c.code == POSITION),
+    )
+
+
 async def _positions(reads: Reads) -> dict[tuple[str, str], Money]:
-    accounts = table_of(Account)
     sums: dict[tuple[str, Asset], int] = {}
-    query = select(accounts.c.mode, accounts.c.asset, accounts.c.balance).where(accounts.c.code == POSITION)
-    for row in await reads.all(query):
+    for row in await reads.all(positions_query()):
         asset = Asset.parse(row["asset"])
         if asset.code != WALLET_USD.code:
             sums[row["mode"], asset] = sums.get((row["mode"], asset), 0) - row["balance"]
@@ -129,10 +161,8 @@ class Unrealised:
 
 async def unrealised(reads: Reads, market: Market, now: datetime) -> list[Unrealised]:
     """Return, per mode, what would be gained or lost if all that is held were changed into dollars at mid now."""
-    accounts = table_of(Account)
     counted: dict[str, int] = {}
-    query = select(accounts.c.mode, accounts.c.asset, accounts.c.balance).where(accounts.c.code == POSITION)
-    for row in await reads.all(query):
+    for row in await reads.all(positions_query()):
         asset = Asset.parse(row["asset"])
         if asset.code == WALLET_USD.code:
             units = row["balance"] * 10 ** (WALLET_USD.scale - asset.scale)

@@ -18,7 +18,7 @@ from orchestrator.database.unit import Changes, Unit, View
 from orchestrator.events.catalog import EventType
 from orchestrator.routing import figures
 from orchestrator.routing.catalogue import OptionKey
-from orchestrator.routing.exposure import exposures, volatilities
+from orchestrator.routing.exposure import Exposure, exposures, volatilities
 from orchestrator.routing.health import HealthState
 from orchestrator.services import Services
 from orchestrator.sweeps.costs import transfer_costs
@@ -89,12 +89,20 @@ _held_usd = Gauge("crossrail_fx_unconverted_usd", "Taken and not converted, wort
 
 
 async def expose(services: Services) -> None:
-    """Bring the gauges of exposure up to date. Whole dollars: a gauge is for looking at."""
-    found = await exposures(services.reads, services.pricer.market, services.clock.now())
+    """Bring the gauges of exposure up to date. Whole dollars: a gauge is for looking at.
+
+    Where it cannot be read the gauges are empty until it can, rather than old, and the log says why: it is only shown,
+    so that what is learned beside it, which payments are routed by, does not wait for it.
+    """
+    found: Sequence[Exposure] = ()
+    try:
+        found = await exposures(services.reads, services.pricer.market, services.clock.now())
+    except Exception:  # noqa: BLE001  # whatever it was: nothing is decided by these gauges
+        _log.exception("exposure_not_read")
     _open_usd.clear()
     _held_usd.clear()
     for one in found:
-        _open_usd.labels(one.currency, one.mode).set(one.open_usd.units // 10**9)
+        _open_usd.labels(one.currency, one.mode).set(one.open_usd.units // 10**one.open_usd.asset.scale)
         if one.held_usd is not None:
             _held_usd.labels(one.currency, one.mode).set(one.held_usd.units // 10**9)
 

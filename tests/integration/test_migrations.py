@@ -8,12 +8,13 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from orchestrator.database.migrate import current_and_head, upgrade
+from orchestrator.database.migrate import alembic_config, current_and_head, upgrade
 from orchestrator.database.schema import METADATA
 from orchestrator.database.sqlite_backend import DatabaseInUse, FileLock
 
@@ -58,3 +59,37 @@ def test_an_old_file_that_somebody_writes_is_not_migrated(tmp_path: Path) -> Non
         upgrade(f"sqlite+aiosqlite:///{path}")
     lock.release()
     upgrade(f"sqlite+aiosqlite:///{path}")
+
+
+async def test_sessions_that_were_open_before_say_what_they_quoted(database_url: str) -> None:
+    """Revision 0016: from the quotes of the time in which sessions are open; an older one stays without."""
+    config = alembic_config(database_url)
+    await asyncio.to_thread(command.upgrade, config, "0015")
+    sessions, quotes = METADATA.tables["checkout_session"], METADATA.tables["quote"]
+    names = [column.name for column in sessions.columns if column.name != "quoted"]
+    blank = {name: 0 if name in {"amount_units", "save_method", "expires_us"} else "" for name in names}
+    session_of = {
+        "a": ("open", 50, ["EUR", "BRL", "EUR"]),
+        "b": ("open", 60, []),
+        "c": ("complete", 20, ["NGN"]),
+        "d": ("open", 70, ["USDT"]),
+    }
+    engine = create_async_engine(database_url)
+    try:
+        async with engine.begin() as connection:
+            for id_, (status, at_us, currencies) in session_of.items():
+                key = {"merchant_id": "mer_1", "id": id_, "status": status, "created_us": at_us}
+                await connection.execute(insert(sessions).values({**blank, **key}))
+                for number, currency in enumerate([*currencies]):
+                    await connection.execute(
+                        insert(quotes).values(
+                            merchant_id="mer_1", id=f"{id_}{number}", mode="", session_id=id_,
+                            body=f'{{"quote":"{currency}/2"}}', used_by=None, expires_us=0, created_us=at_us,
+                        )
+                    )  # fmt: skip
+        await asyncio.to_thread(command.upgrade, config, "head")
+        async with engine.begin() as connection:
+            rows = (await connection.execute(select(sessions.c.id, sessions.c.quoted))).all()
+    finally:
+        await engine.dispose()
+    assert sorted(map(tuple, rows)) == [("a", "BRL EUR EUR"), ("b", ""), ("c", ""), ("d", "USDT")]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import orjson
+import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from orchestrator.database.tables import Event, table_of
 from orchestrator.payments.offers import offers_of
@@ -13,6 +16,7 @@ from orchestrator.routing.figures import CellKey, band_of
 from orchestrator.routing.health import CallOutcome
 from orchestrator.routing.reading import Source
 from orchestrator.routing.versions import By
+from orchestrator.workers import rail_events
 from orchestrator.workers.rail_events import RailEvents, learn
 from tests.integration.routing.conftest import Ops
 from tests.support.world import MERCHANT
@@ -73,3 +77,31 @@ async def test_ranking_goes_by_what_was_seen_of_payments(ops: Ops) -> None:
     assert methods.index("pix") < methods.index("card")
     assert services.routing.knowledge is not None
     assert services.routing.knowledge.fees.version
+
+
+async def test_what_is_learned_does_not_wait_for_an_exposure_that_cannot_be_read(
+    ops: Ops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def too_slow(*_given: object) -> None:
+        raise TimeoutError
+
+    def shown() -> float | None:
+        labels = {"currency": "BRL", "mode": "test"}
+        return REGISTRY.get_sample_value("crossrail_fx_open_quotes_usd", labels)
+
+    services = ops.services
+    await ops.here.session("BR", "30.00")
+    await learn(services)
+    assert shown() in {30, 60}  # Pix and card may share a quote
+    before = services.routing.knowledge
+    assert before is not None
+    with monkeypatch.context() as broken, capture_logs() as lines:
+        broken.setattr(rail_events, "exposures", too_slow)
+        await learn(services)
+    assert [line["log_level"] for line in lines if line["event"] == "exposure_not_read"] == ["error"]
+    assert shown() is None, "no figure, rather than an old one that looks new"
+    after = services.routing.knowledge
+    assert after is not None
+    assert after.figures.until_us > before.figures.until_us
+    await learn(services)
+    assert shown() in {30, 60}
