@@ -58,7 +58,7 @@ async def _count(snapshot: Snapshot, merchant: str, first: str, sides: Mapping[s
     calls = select(attempts.c.payment_id, attempts.c.status).where(
         attempts.c.merchant_id == merchant, attempts.c.id >= f"att_{first}", attempts.c.status != "pending_send"
     )
-    for row in await snapshot.all(calls.limit(4 * PAYMENTS_MAX)):
+    for row in await snapshot.all(calls.order_by(attempts.c.id.desc()).limit(4 * PAYMENTS_MAX)):
         counted = of_payment.get(row["payment_id"])
         if counted is not None:
             counted.calls += 1
@@ -67,12 +67,13 @@ async def _count(snapshot: Snapshot, merchant: str, first: str, sides: Mapping[s
     credited = select(facts.c.payment_id, facts.c.recorded_us).where(
         facts.c.merchant_id == merchant, facts.c.payment_id >= f"pay_{first}", facts.c.kind == "credited"
     )
-    seen: set[str] = set()
-    for row in await snapshot.all(credited.order_by(facts.c.payment_id, facts.c.number).limit(4 * PAYMENTS_MAX)):
-        payment = row["payment_id"]
-        if payment in of_payment and payment not in seen:
-            seen.add(payment)
-            of_payment[payment].credit_seconds.append((row["recorded_us"] - begun[payment]) / 1_000_000)
+    newest = credited.order_by(facts.c.payment_id.desc(), facts.c.number.desc()).limit(4 * PAYMENTS_MAX)
+    first_us = {
+        row["payment_id"]: row["recorded_us"] for row in await snapshot.all(newest)
+    }  # of several the first stands
+    for payment, at_us in first_us.items():
+        if payment in of_payment:
+            of_payment[payment].credit_seconds.append((at_us - begun[payment]) / 1_000_000)
 
 
 def _payments(merchant: str, first: str, hashes: list[str]) -> Select[Any]:
