@@ -27,9 +27,16 @@ from sqlmodel import Field, SQLModel
 
 IN_FLIGHT: Final = ("pending_send", "sent", "requires_action", "pending", "outcome_unknown")
 """Attempt states of which a payment has at most one."""
+FLIES: Final = f"status IN {IN_FLIGHT}"
 
+# What partial indexes hold. Who looks for it says it in these very words, not with parameters: SQLite takes the index then only.
+RESERVED: Final = "state IN ('held', 'capturing', 'releasing')"
 OPEN_DISPUTE: Final = "state IN ('needs_answer', 'under_review')"
 DISPUTE_ABOVE: Final = "above_units > 0"
+POSITION: Final = "code = 'fx:position'"
+SETTLED: Final = "status = 'settled'"
+SETTLING: Final = "status = 'settling'"
+OPEN_REVIEW: Final = "status = 'open'"
 OPEN_REFUND: Final = "status IN ('created', 'sent', 'pending')"
 GOES_BACK: Final = (
     "refunding_units >= 0 AND refunded_units >= 0 AND withdrawn_units >= 0 "
@@ -158,8 +165,7 @@ class Reservation(SQLModel, table=True):
     """Money of one attempt that its rail reserved and has not taken yet."""
 
     __table_args__ = _args(
-        Index("reservation_waits", "next_us", sqlite_where=text("state IN ('held', 'capturing', 'releasing')"),
-              postgresql_where=text("state IN ('held', 'capturing', 'releasing')")),
+        Index("reservation_waits", "next_us", sqlite_where=text(RESERVED), postgresql_where=text(RESERVED)),
     )  # fmt: skip
     merchant_id: str = _text(primary_key=True)
     attempt_id: str = _text(primary_key=True)
@@ -477,6 +483,7 @@ class Payment(SQLModel, table=True):
 
     __table_args__ = _args(
         Index("payment_list", "merchant_id", "mode", "id"),
+        Index("payment_settled", "updated_us", sqlite_where=text(SETTLED), postgresql_where=text(SETTLED)),
         CheckConstraint("credited_units >= 0", name="payment_credited_from_zero"),
     )
     merchant_id: str = _text(primary_key=True)
@@ -523,8 +530,8 @@ class Attempt(SQLModel, table=True):
             "merchant_id",
             "payment_id",
             unique=True,
-            sqlite_where=text(f"status IN {IN_FLIGHT}"),
-            postgresql_where=text(f"status IN {IN_FLIGHT}"),
+            sqlite_where=text(FLIES),
+            postgresql_where=text(FLIES),
         ),
         Index("attempt_payment", "merchant_id", "payment_id", "id"),
         Index("attempt_wallet", "merchant_id", "wallet_id", "open_at_rail"),
@@ -945,7 +952,10 @@ class Account(SQLModel, table=True):
     """A materialised balance, debit positive. ``code`` is of the chart, ``subject`` whose (wallet, rail/account)."""
 
     # The rest of the key too: a look-up by the whole key finds one row in this index as well, whichever the planner takes.
-    __table_args__ = _args(Index("account_subject", "merchant_id", "mode", "subject", "code", "asset"))
+    __table_args__ = _args(
+        Index("account_subject", "merchant_id", "mode", "subject", "code", "asset"),
+        Index("account_position", "merchant_id", sqlite_where=text(POSITION), postgresql_where=text(POSITION)),
+    )
     merchant_id: str = _text(primary_key=True)
     mode: str = _text(primary_key=True)
     code: str = _text(primary_key=True)
@@ -1432,7 +1442,9 @@ class X402Attempt(SQLModel, table=True):
 
     __tablename__ = "x402_attempt"
     __table_args__ = _args(
-        UniqueConstraint("merchant_id", "id"), Index("x402_attempt_topup", "merchant_id", "topup_id")
+        UniqueConstraint("merchant_id", "id"),
+        Index("x402_attempt_topup", "merchant_id", "topup_id"),
+        Index("x402_attempt_settling", "id", sqlite_where=text(SETTLING), postgresql_where=text(SETTLING)),
     )
     network: str = _text(primary_key=True)
     asset: bytes = Field(sa_type=LargeBinary, primary_key=True)
@@ -1535,6 +1547,7 @@ class Review(SQLModel, table=True):
         Index("review_open", "merchant_id", "mode", "status", "id"),
         Index("review_id", "id"),
         Index("review_subject", "merchant_id", "subject"),
+        Index("review_waits", "created_us", sqlite_where=text(OPEN_REVIEW), postgresql_where=text(OPEN_REVIEW)),
     )
     merchant_id: str = _text(primary_key=True)
     id: str = _text(primary_key=True)

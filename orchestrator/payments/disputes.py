@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import orjson
 import structlog
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, text
 
 from adapters.base import RailAdapter, RailError
 from adapters.operations import AnswersDisputes, DisputeEvent, DisputeState, Evidence, ListsDisputes
 from orchestrator.clock import Clock, from_us, rfc3339
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Capture, Dispute, Payment, table_of
+from orchestrator.database.tables import DISPUTE_ABOVE, OPEN_DISPUTE, Capture, Dispute, Payment, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from orchestrator.errors import Busy, Conflict, NotFound
@@ -199,7 +199,7 @@ class Disputes:
         due = await self.reads.all(
             select(table)
             .where(
-                or_(table.c.state.in_(("needs_answer", "under_review")), table.c.above_units > 0),
+                or_(text(OPEN_DISPUTE), text(DISPUTE_ABOVE)),
                 table.c.next_check_us <= now_us,
             )
             .order_by(table.c.next_check_us)

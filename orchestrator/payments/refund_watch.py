@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from adapters import operations
 from adapters.base import RailAdapter, RailError
 from adapters.operations import RefundRefused
-from orchestrator.database.tables import Refund, table_of
+from orchestrator.database.tables import OPEN_REFUND, Refund, table_of
 from orchestrator.database.unit import Changes, Row, View
 from orchestrator.errors import NotFound
 from orchestrator.payments.refund_questions import ask_not_sent_again, ask_overdue, questions_lock
@@ -44,7 +44,7 @@ class RefundWatch:
         table = table_of(Refund)
         due = await self.refunds.reads.all(
             select(table)
-            .where(table.c.status.in_(sorted(OPEN)), table.c.next_check_us <= self.refunds.clock.now_us())
+            .where(text(OPEN_REFUND), table.c.next_check_us <= self.refunds.clock.now_us())
             .order_by(table.c.status.desc(), table.c.next_check_us)
             .limit(BATCH)
         )

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from adapters.base import Mode, RailError, RailEvent, RailEventKind
 from adapters.operations import CaptureOrder, CapturesLater
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Attempt, Reservation, table_of
+from orchestrator.database.tables import RESERVED, Attempt, Reservation, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.payments.attempt import IN_FLIGHT, AttemptStatus
 from orchestrator.payments.crediting import ask_a_person
@@ -58,7 +58,7 @@ class Reservations:
         table = table_of(Reservation)
         due = await self.reads.all(
             select(table)
-            .where(table.c.state.in_(OPEN), table.c.next_us <= self.calls.clock.now_us())
+            .where(text(RESERVED), table.c.next_us <= self.calls.clock.now_us())
             .order_by(table.c.next_us)
             .limit(BATCH)
         )

@@ -13,11 +13,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 
 from orchestrator.clock import from_us, to_us
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Account, CheckoutSession, RateHistory, Shard, table_of
+from orchestrator.database.tables import POSITION, Account, CheckoutSession, RateHistory, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.database.writer import Writer
 from rates.agreement import decimal_text
@@ -28,7 +28,6 @@ from rates.money import WALLET_USD, Asset, Money, Rounding
 PLATFORM: Final = "platform"
 USD_CENTS: Final = Asset("USD", 2)
 USD_MICROS: Final = Asset("USD", 6)
-POSITION: Final = "fx:position"
 NANOS: Final = 10**WALLET_USD.scale
 POINTS_MAX: Final = 500
 DAYS_READ: Final = 120
@@ -119,15 +118,9 @@ async def _open_quotes(reads: Reads, now_us: int) -> dict[tuple[str, str], tuple
 
 
 def positions_query() -> Select[Any]:
-    """Find the positions from the books: accounts have one row per wallet and more, books one per merchant and mode."""
-    accounts, books = table_of(Account), table_of(Shard)
-    return select(accounts.c.mode, accounts.c.asset, accounts.c.balance).join_from(
-        books,
-        accounts,
-        (accounts.c.merchant_id == books.c.merchant_id)
-        & (accounts.c.mode == books.c.mode)
-        & (accounts.c.code == POSITION),
-    )
+    """Find every position by its own index: accounts have a row for each wallet and more, of which one in thousands is one."""
+    accounts = table_of(Account)
+    return select(accounts.c.mode, accounts.c.asset, accounts.c.balance).where(text(POSITION))
 
 
 async def _positions(reads: Reads) -> dict[tuple[str, str], Money]:

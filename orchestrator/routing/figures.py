@@ -11,9 +11,9 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Select, case, func, select
 
 from orchestrator.database.reads import Reads
 from orchestrator.database.tables import Attempt, Capture, CheckoutSession, Merchant, table_of
@@ -24,6 +24,8 @@ BANDS: Final = (10 * 10**9, 50 * 10**9, 200 * 10**9, 1_000 * 10**9)
 """Nano-dollars where one amount band ends and the next begins."""
 ATTEMPTS_MAX: Final = 200_000
 """Of one merchant, the newest."""
+SQUARES_PART: Final = 1_000_000
+"""Squares of seconds are summed in two parts: SQLite's ``SUM`` of them whole would end in an error."""
 WON: Final = frozenset({"succeeded"})
 LOST: Final = frozenset({"declined_soft", "declined_hard", "not_sent", "expired"})
 
@@ -121,38 +123,49 @@ NOTHING_SEEN: Final = Figures()
 async def read(reads: Reads, since_us: int, until_us: int) -> Figures:
     """Count what ended between two moments, over all merchants."""
     cells: dict[CellKey, Cell] = {}
-    first = f"att_{since_us // 1_000:012x}"
-    merchants, attempts, sessions = table_of(Merchant), table_of(Attempt), table_of(CheckoutSession)
-    captures = table_of(Capture)
+    merchants = table_of(Merchant)
     async with reads.snapshot() as snapshot:
         for merchant in await snapshot.all(select(merchants.c.id)):
-            query = (
-                select(
-                    attempts.c.rail, attempts.c.account, attempts.c.method, attempts.c.status, attempts.c.created_us,
-                    sessions.c.country, sessions.c.amount_units, captures.c.created_us.label("credited_us"),
-                )
-                .join(
-                    sessions,
-                    (sessions.c.merchant_id == attempts.c.merchant_id) & (sessions.c.id == attempts.c.session_id),
-                )
-                .outerjoin(
-                    captures,
-                    (captures.c.merchant_id == attempts.c.merchant_id) & (captures.c.attempt_id == attempts.c.id),
-                )
-                .where(attempts.c.merchant_id == merchant["id"], attempts.c.id >= first)
-                .order_by(attempts.c.id.desc())
-                .limit(ATTEMPTS_MAX)
-            )  # fmt: skip
-            async for rows in snapshot.stream(query):
-                for row in rows:
-                    won, lost = row["status"] in WON, row["status"] in LOST
-                    if not (won or lost):
-                        continue
-                    key = CellKey(
-                        (row["rail"], row["account"], row["method"]), row["country"], band_of(row["amount_units"])
-                    )
-                    credited = won and row["credited_us"] is not None
-                    seconds = (row["credited_us"] - row["created_us"]) // 1_000_000 if credited else 0
-                    seen = Cell(1, int(won), int(credited), seconds, seconds * seconds)
-                    cells[key] = cells.get(key, Cell()).plus(seen)
+            for row in await snapshot.all(cells_query(merchant["id"], since_us)):
+                key = CellKey((row["rail"], row["account"], row["method"]), row["country"], int(row["band"]))
+                squares = int(row["squares_high"]) * SQUARES_PART + int(row["squares_low"])
+                seen = Cell(int(row["tries"]), int(row["wins"]), int(row["credited"]), int(row["seconds"]), squares)
+                cells[key] = cells.get(key, Cell()).plus(seen)
     return Figures.of(cells, until_us)
+
+
+def cells_query(merchant_id: str, since_us: int) -> Select[Any]:
+    """Count one merchant's cells in the database: a row for each, not for each attempt."""
+    attempts, sessions, captures = table_of(Attempt), table_of(CheckoutSession), table_of(Capture)
+    amount, seconds = sessions.c.amount_units, (captures.c.created_us - attempts.c.created_us) // 1_000_000
+    ended = (
+        select(
+            attempts.c.rail, attempts.c.account, attempts.c.method, sessions.c.country,
+            case(*((amount < end, band) for band, end in enumerate(BANDS)), else_=len(BANDS)).label("band"),
+            case((attempts.c.status.in_(WON), 1), else_=0).label("won"),
+            case((attempts.c.status.in_(WON), seconds)).label("seconds"),
+            attempts.c.status,
+        )
+        .join(sessions, (sessions.c.merchant_id == attempts.c.merchant_id) & (sessions.c.id == attempts.c.session_id))
+        .outerjoin(
+            captures,
+            (captures.c.merchant_id == attempts.c.merchant_id)
+            & (captures.c.payment_id == attempts.c.payment_id)  # what its index begins with; there is none by attempt
+            & (captures.c.attempt_id == attempts.c.id),
+        )
+        .where(attempts.c.merchant_id == merchant_id, attempts.c.id >= f"att_{since_us // 1_000:012x}")
+        .order_by(attempts.c.id.desc())
+        .limit(ATTEMPTS_MAX)
+        .subquery()
+    )  # fmt: skip
+    key, took = (ended.c.rail, ended.c.account, ended.c.method, ended.c.country, ended.c.band), ended.c.seconds
+    return (
+        select(
+            *key, func.count().label("tries"), func.sum(ended.c.won).label("wins"), func.count(took).label("credited"),
+            func.coalesce(func.sum(took), 0).label("seconds"),
+            func.coalesce(func.sum(took * took // SQUARES_PART), 0).label("squares_high"),
+            func.coalesce(func.sum(took * took % SQUARES_PART), 0).label("squares_low"),
+        )
+        .where(ended.c.status.in_(WON | LOST))
+        .group_by(*key)
+    )  # fmt: skip

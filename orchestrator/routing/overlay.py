@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from orchestrator.clock import rfc3339
 from orchestrator.database.reads import Reads
@@ -178,7 +178,7 @@ class OverlayBook:
     writer: Writer
     reads: Reads
     overlays: dict[tuple[str, str], Overlay] = field(default_factory=dict)
-    _newest: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    _newest: dict[tuple[str, str], int] = field(default_factory=dict)
     _platform: str = ""
 
     def of(self, merchant_id: str, mode: str) -> Overlay | None:
@@ -217,19 +217,31 @@ class OverlayBook:
     async def refresh(self, ruleset: Ruleset) -> None:
         """Read what is new; regions are the platform's, so another ruleset compiles all of them anew."""
         table = table_of(MerchantRules)
-        heads = select(table.c.merchant_id, table.c.mode, table.c.number, table.c.body).order_by(table.c.number)
-        newest = {
-            (row["merchant_id"], row["mode"]): (row["number"], row["body"]) for row in await self.reads.all(heads)
-        }
-        for key, (number, body) in newest.items():
-            if self._newest.get(key, (0, ""))[0] == number and self._platform == ruleset.hash:
+        of_book = (table.c.merchant_id, table.c.mode)
+        heads = select(*of_book, func.max(table.c.number).label("number")).group_by(*of_book)
+        known = {(row["merchant_id"], row["mode"]): row["number"] for row in await self.reads.all(heads)}
+        if known == self._newest and self._platform == ruleset.hash:
+            return  # nearly always: it is asked every second, and what is in the rules is not read for that
+        head = heads.subquery()
+        newest = await self.reads.all(
+            select(*of_book, table.c.number, table.c.body).join(
+                head,
+                (head.c.merchant_id == table.c.merchant_id)
+                & (head.c.mode == table.c.mode)
+                & (head.c.number == table.c.number),
+            )
+        )
+        for row in newest:
+            key, body = (row["merchant_id"], row["mode"]), row["body"]
+            if self._newest.get(key) == row["number"] and self._platform == ruleset.hash:
                 continue
             block = OverlayBlock.model_validate(orjson.loads(body))
             if block.rules:
                 self.overlays[key] = compile_overlay(block, body.encode(), ruleset)
             else:
                 self.overlays.pop(key, None)
-        self._newest, self._platform = newest, ruleset.hash
+        self._newest = {(row["merchant_id"], row["mode"]): row["number"] for row in newest}
+        self._platform = ruleset.hash
 
 
 def overlay_shown(row: Row) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A session keeps the currencies of its quotes: what is open is counted without reading every quote that ever was."""
+"""What is looked at all the time is found without reading everything: what sessions quoted, and what alarms ask for."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def upgrade() -> None:
         ) AS told
         WHERE checkout_session.merchant_id = told.merchant_id AND checkout_session.id = told.session_id"""  # noqa: S608  # no input
     )
+
+    for name, table, column, which in (
+        ("account_position", "account", "merchant_id", "code = 'fx:position'"),
+        ("payment_settled", "payment", "updated_us", "status = 'settled'"),
+        ("review_waits", "review", "created_us", "status = 'open'"),
+        ("x402_attempt_settling", "x402_attempt", "id", "status = 'settling'"),
+    ):
+        where = sa.text(which)
+        op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
 
 
 def downgrade() -> None:
