@@ -20,6 +20,7 @@ from adapters.kit.chain import evm_transaction
 from adapters.kit.chain.calls import call_data
 from adapters.kit.chain.evm_transaction import EvmTransaction
 from adapters.kit.chain.rpc import NodeRefused, NodeRpc, as_list, as_object, data_bytes, hash32, quantity
+from adapters.kit.chain.token_code import NO_CODE
 from adapters.kit.chain.transfer_log import TRANSFER_TOPIC
 from adapters.sending import (
     CallWouldFail,
@@ -170,7 +171,7 @@ class EvmSender:
     async def _data_fee(self, call: ChainCall, fees: FeeQuote) -> int:
         """Return what the chain takes beside gas now, wei; 0 on most."""
         if self._takes_data_fee is None:
-            self._takes_data_fee = await self._ask("eth_getCode", DATA_FEE_ORACLE, "latest") not in {"0x", None}
+            self._takes_data_fee = await self._ask("eth_getCode", DATA_FEE_ORACLE, "latest") not in NO_CODE
         if not self._takes_data_fee:
             return 0
         raw = _Numbered(self._chain_id, call, fees).unsigned(NONCE_LARGE).raw

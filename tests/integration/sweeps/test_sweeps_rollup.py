@@ -38,6 +38,8 @@ class Rollup:
     node_url: str
     http: aiohttp.ClientSession
     coin_gas: int = COIN_GAS
+    no_code: str | None = None
+    """How it writes that nothing is at an address."""
     refused: list[str] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -52,6 +54,8 @@ class Rollup:
             body = await answer.json()
         if isinstance(call, dict) and call["method"] == "eth_estimateGas" and call["params"][0]["data"] == "0x":
             body["result"] = hex(self.coin_gas)
+        if self.no_code is not None and call["method"] == "eth_getCode":
+            body["result"] = self.no_code
         return web.json_response(body)
 
     async def _refusal(self, method: str, params: list[Any]) -> str | None:
@@ -123,6 +127,17 @@ async def test_the_fee_of_the_data_is_asked_for_the_very_bytes_and_counted_twice
         await node.call("anvil_setCode", DATA_FEE_ORACLE, "0x00")
         with pytest.raises(RailError):
             await sender.quote(call)
+
+
+async def test_a_node_that_writes_no_code_in_another_way_has_no_fee_for_data(anvil_url: str) -> None:
+    async with aiohttp.ClientSession() as http:
+        door, bound = Rollup(anvil_url, http, no_code="0x0"), listen()
+        app = web.Application()
+        app.router.add_post("/", door.handle)
+        async with serving(app, bound):
+            sender = EvmSender(31337, [NodeRpc(address(bound) + "/", http)])
+            quote = await sender.quote(ChainCall(CallKind.COIN, OPERATING, TREASURY, 10**15))
+            assert quote.beside == 0
 
 
 def test_what_is_left_for_gas_is_what_the_data_leaves() -> None:
