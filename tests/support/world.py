@@ -42,7 +42,7 @@ from orchestrator.payments.refund_watch import RefundWatch
 from orchestrator.services import Services
 from orchestrator.workers.chain_watch import ChainWatch
 from rates.money import WALLET_USD, Money
-from tests.support.ports import free_port
+from tests.adapters.loopback import address, listen, serving
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 MERCHANT, MODE = "mer_1", "test"
@@ -177,32 +177,33 @@ async def world(
     clock: Clock | None = None,
 ) -> AsyncIterator[World]:
     """Open everything over a migrated database; a loop that breaks fails the test at the end."""
-    public_port, sandbox_port = free_port(), free_port()
-    public_url, sandbox_url = f"http://127.0.0.1:{public_port}", f"http://127.0.0.1:{sandbox_port}"
-    environment = {
-        **os.environ,
-        "CROSSRAIL_DATABASE": database_url,
-        "CROSSRAIL_PUBLIC_URL": public_url,
-        "CROSSRAIL_STATE": str(folder / "state"),
-    }
-    _, document = configuration.load(CONFIG, environment)
-    document = replace(document, data=over(over(document.data, FAST), overrides or {}))
-    settings = check(configuration.Settings, document)
-    async with (
-        _served(simulators(settings, sandbox_url, public_url), sandbox_port),
-        opened(settings, document, sandbox_url=sandbox_url, clock=clock) as services,
-        aiohttp.ClientSession(timeout=CALL_TIMEOUT, cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
-    ):
-        app = web.Application()
-        app.router.add_post("/webhooks/{rail}/{account}", _webhook_door(services))
-        for setup in setups:
-            setup(app, services)
-        async with _served(app, public_port):
-            here = World(services, public_url, sandbox_url, http, _watches(services))
-            for watch in here.watches:
-                await watch.run_once()
-            async with _looping(here if loops else None):
-                yield here
+    # Held from now on: a port that is only looked for may be taken by then.
+    with listen() as public, listen() as sandbox:
+        public_url, sandbox_url = address(public), address(sandbox)
+        environment = {
+            **os.environ,
+            "CROSSRAIL_DATABASE": database_url,
+            "CROSSRAIL_PUBLIC_URL": public_url,
+            "CROSSRAIL_STATE": str(folder / "state"),
+        }
+        _, document = configuration.load(CONFIG, environment)
+        document = replace(document, data=over(over(document.data, FAST), overrides or {}))
+        settings = check(configuration.Settings, document)
+        async with (
+            serving(simulators(settings, sandbox_url, public_url), sandbox),
+            opened(settings, document, sandbox_url=sandbox_url, clock=clock) as services,
+            aiohttp.ClientSession(timeout=CALL_TIMEOUT, cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
+        ):
+            app = web.Application()
+            app.router.add_post("/webhooks/{rail}/{account}", _webhook_door(services))
+            for setup in setups:
+                setup(app, services)
+            async with serving(app, public):
+                here = World(services, public_url, sandbox_url, http, _watches(services))
+                for watch in here.watches:
+                    await watch.run_once()
+                async with _looping(here if loops else None):
+                    yield here
 
 
 def _watches(services: Services) -> list[ChainWatch]:
@@ -239,14 +240,3 @@ async def _looping(here: World | None) -> AsyncIterator[None]:
                 await task  # a loop that broke raises here
             if broke:
                 structlog.get_logger("world").error("a_loop_ended_by_itself")
-
-
-@asynccontextmanager
-async def _served(app: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield
-    finally:
-        await runner.cleanup()
