@@ -27,17 +27,20 @@ from sqlmodel import Field, SQLModel
 
 IN_FLIGHT: Final = ("pending_send", "sent", "requires_action", "pending", "outcome_unknown")
 """Attempt states of which a payment has at most one."""
-FLIES: Final = f"status IN {IN_FLIGHT}"
+RESERVED_STATES: Final = ("held", "capturing", "releasing")
+"""Of a reservation: the money is neither taken nor let go yet."""
+OPEN_REFUND_STATES: Final = ("created", "sent", "pending")
 
 # What partial indexes hold. Who looks for it says it in these very words, not with parameters: SQLite takes the index then only.
-RESERVED: Final = "state IN ('held', 'capturing', 'releasing')"
+FLIES: Final = f"status IN {IN_FLIGHT}"
+RESERVED: Final = f"state IN {RESERVED_STATES}"
 OPEN_DISPUTE: Final = "state IN ('needs_answer', 'under_review')"
 DISPUTE_ABOVE: Final = "above_units > 0"
 POSITION: Final = "code = 'fx:position'"
 SETTLED: Final = "status = 'settled'"
 SETTLING: Final = "status = 'settling'"
 OPEN_REVIEW: Final = "status = 'open'"
-OPEN_REFUND: Final = "status IN ('created', 'sent', 'pending')"
+OPEN_REFUND: Final = f"status IN {OPEN_REFUND_STATES}"
 GOES_BACK: Final = (
     "refunding_units >= 0 AND refunded_units >= 0 AND withdrawn_units >= 0 "
     "AND refunding_units + refunded_units + withdrawn_units <= units"

@@ -13,12 +13,13 @@ from typing import Any, Final
 import orjson
 
 from orchestrator.clock import rfc3339
+from orchestrator.database.tables import OPEN_REFUND_STATES
 from orchestrator.database.unit import Row
 from orchestrator.payments.pricing import Price
 from orchestrator.payments.story import money_body, usd_body
 from rates.money import WALLET_USD, Asset, Money
 
-OPEN: Final = frozenset({"created", "sent", "pending"})
+OPEN: Final = frozenset(OPEN_REFUND_STATES)
 FEE_LINES: Final = ("rail_fee", "platform_fee", "fx_spread")
 """Lines of a price that the configuration may give back; with all of them ``rounding`` goes back too."""
 

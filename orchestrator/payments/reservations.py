@@ -22,7 +22,7 @@ from sqlalchemy import select, text
 from adapters.base import Mode, RailError, RailEvent, RailEventKind
 from adapters.operations import CaptureOrder, CapturesLater
 from orchestrator.database.reads import Reads
-from orchestrator.database.tables import RESERVED, Attempt, Reservation, table_of
+from orchestrator.database.tables import RESERVED, RESERVED_STATES, Attempt, Reservation, table_of
 from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
 from orchestrator.payments.attempt import IN_FLIGHT, AttemptStatus
 from orchestrator.payments.crediting import ask_a_person
@@ -40,7 +40,6 @@ TRIES_MAX: Final = 12
 """After so many rounds a person is asked; the rounds go on."""
 RESEND_MARGIN_S: Final = 3600
 """A key is not trusted in its last hour."""
-OPEN: Final = ("held", "capturing", "releasing")
 WANTED: Final = frozenset({Status.AWAITING_PAYMENT, Status.PROCESSING, Status.UNKNOWN, Status.FAILED})
 """Statuses of a payment that still waits for money; in any other a reservation is let go."""
 _log = structlog.get_logger("reservations")
@@ -124,7 +123,7 @@ class Reservations:
             assert row is not None, "reservations are never deleted"
             assert attempt is not None, "a reservation has its attempt"
             assert payment is not None, "an attempt has its payment"
-            if row["state"] not in OPEN or row["next_us"] != held["next_us"]:
+            if row["state"] not in RESERVED_STATES or row["next_us"] != held["next_us"]:
                 return {"step": ""}
             step = _next_step(row["state"], attempt, Status(payment["status"]))
             wait_us = min(FIRST_US * 2 ** min(row["tries"], 30), LAST_US)
@@ -132,7 +131,7 @@ class Reservations:
             changes.update(
                 "reservation", (merchant, attempt_id), state=step, tries=tries, next_us=view.now_us + wait_us
             )
-            if tries == TRIES_MAX and step in OPEN:
+            if tries == TRIES_MAX and step in RESERVED_STATES:
                 ask_a_person(view, changes, merchant, held["mode"], reason="reservation_not_ended", subject=attempt_id,
                              payment_id=held["payment_id"],
                              evidence={"authorisation": row["authorisation"], "step": step, "rail": held["rail"]})  # fmt: skip
