@@ -41,7 +41,7 @@ from orchestrator.payments.checkout import Checkout, CheckoutPolicy
 from orchestrator.payments.client_secret import pay_url
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
-from orchestrator.payments.customers import KnownCustomers
+from orchestrator.payments.customer_age import KnownCustomers
 from orchestrator.payments.deposits import Deposits
 from orchestrator.payments.dispute_rates import DisputeRates
 from orchestrator.payments.disputes import Disputes

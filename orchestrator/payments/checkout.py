@@ -17,7 +17,8 @@ from orchestrator.database.writer import Writer
 from orchestrator.errors import Invalid, NotFound
 from orchestrator.ids import new_id
 from orchestrator.payments.begin import payment_of_session
-from orchestrator.payments.customers import CustomerRef, KnownCustomers, age_days, ensure_customer
+from orchestrator.payments.customer_age import KnownCustomers, age_days
+from orchestrator.payments.customers import CustomerRef, ensure_customer
 from orchestrator.payments.offers import Offer
 from orchestrator.payments.payment import Command, Fact, Status, allows
 from orchestrator.payments.pricer import FeeKey, Pricer

@@ -1,19 +1,11 @@
-"""Customers and their one wallet each, made and changed inside units; and since when each is known."""
+"""Customers and their one wallet each. Used inside units."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
-from sqlalchemy import select
-
-from orchestrator.database.reads import Reads
-from orchestrator.database.tables import Customer, table_of
 from orchestrator.database.unit import Changes, Lock, Row, View, row_lock
 from orchestrator.ids import new_id
-
-KNOWN_MAX: Final = 50_000
-DAY_US: Final = 86_400 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +58,3 @@ def ensure_customer(view: View, changes: Changes, ref: CustomerRef) -> Row:
         created_us=view.now_us,
     )
     return fresh
-
-
-def age_days(since_us: int, now_us: int) -> int:
-    """Return whole days since a customer was first seen."""
-    return max(0, now_us - since_us) // DAY_US
-
-
-@dataclass(slots=True)
-class KnownCustomers:
-    """Since when a customer is known here: written once with the customer, so it is remembered."""
-
-    reads: Reads
-    _since_us: dict[tuple[str, str, str], int] = field(default_factory=dict)
-
-    async def age_days(self, ref: CustomerRef, now_us: int) -> int:
-        """Return whole days since the customer was first seen; 0 for one that was never seen."""
-        since_us = self._since_us.get(ref.key)
-        if since_us is None:
-            customers = table_of(Customer)
-            same = (
-                (customers.c.merchant_id == ref.merchant_id)
-                & (customers.c.mode == ref.mode)
-                & (customers.c.reference == ref.reference)
-            )
-            row = await self.reads.one(select(customers.c.created_us).where(same))
-            if row is None:
-                return 0
-            since_us = int(row["created_us"])
-            if len(self._since_us) >= KNOWN_MAX:
-                self._since_us.pop(next(iter(self._since_us)))
-            self._since_us[ref.key] = since_us
-        return age_days(since_us, now_us)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from orchestrator.clock import DAY_US
 from orchestrator.database.tables import Customer, table_of
-from orchestrator.payments.customers import DAY_US, CustomerRef, KnownCustomers
+from orchestrator.payments.customer_age import KnownCustomers
+from orchestrator.payments.customers import CustomerRef
 from orchestrator.routing.facts import RoutingFacts
 from orchestrator.routing.reading import Source
 from orchestrator.routing.rules import When

@@ -56,7 +56,7 @@ from orchestrator.payments.addresses import AddressBook
 from orchestrator.payments.checkout import Checkout, CheckoutPolicy
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
-from orchestrator.payments.customers import KnownCustomers
+from orchestrator.payments.customer_age import KnownCustomers
 from orchestrator.payments.deposits import Deposits
 from orchestrator.payments.expiry import Expiry
 from orchestrator.payments.finder import Finder

@@ -47,7 +47,8 @@ from orchestrator.ledger.check import check
 from orchestrator.payments.checkout import Checkout, CheckoutPolicy
 from orchestrator.payments.closing import Closing
 from orchestrator.payments.confirmation import Confirmation
-from orchestrator.payments.customers import CustomerRef, KnownCustomers, ensure_customer
+from orchestrator.payments.customer_age import KnownCustomers
+from orchestrator.payments.customers import CustomerRef, ensure_customer
 from orchestrator.payments.finder import Finder
 from orchestrator.payments.offers import Offer, offers_of
 from orchestrator.payments.outcome import RailCalls
