@@ -68,9 +68,8 @@ async def _count(snapshot: Snapshot, merchant: str, first: str, sides: Mapping[s
         facts.c.merchant_id == merchant, facts.c.payment_id >= f"pay_{first}", facts.c.kind == "credited"
     )
     newest = credited.order_by(facts.c.payment_id.desc(), facts.c.number.desc()).limit(4 * PAYMENTS_MAX)
-    first_us = {
-        row["payment_id"]: row["recorded_us"] for row in await snapshot.all(newest)
-    }  # of several the first stands
+    # The newest come first, so that of several of one payment the first stands.
+    first_us = {row["payment_id"]: row["recorded_us"] for row in await snapshot.all(newest)}
     for payment, at_us in first_us.items():
         if payment in of_payment:
             of_payment[payment].credit_seconds.append((at_us - begun[payment]) / 1_000_000)

@@ -42,10 +42,8 @@ class Alarms:
         payment, attempt, refund = (table_of(one) for one in (tables.Payment, tables.Attempt, tables.Refund))
         webhook, review = table_of(tables.RawWebhook), table_of(tables.Review)
         cursor = table_of(tables.SettlementCursor)
-        flies, refund_open = (
-            text(tables.FLIES),
-            text(tables.OPEN_REFUND),
-        )  # said for their indexes: no table is read whole
+        # What is open, in the words of an index: no table is read whole.
+        flies, refund_open = text(tables.FLIES), text(tables.OPEN_REFUND)
         questions: dict[str, tuple[Table, *tuple[ColumnElement[bool] | TextClause, ...]]] = {
             "settled_not_credited": (payment, text(tables.SETTLED), payment.c.updated_us < now_us - SETTLED_US),
             "attempt_unknown": (
