@@ -21,9 +21,9 @@ from orchestrator.ledger.check import check
 from orchestrator.payments.offers import offers_of
 from orchestrator.services import Services
 from tests.faults.payment_process import configured
-from tests.support.ports import free_port
+from tests.support.ports import free_port, served_on
 from tests.support.processes import running
-from tests.support.world import MERCHANT, MODE, _served, _webhook_door
+from tests.support.world import MERCHANT, MODE, _webhook_door
 
 ROOT = Path(__file__).parents[2]
 PRINCIPAL = 20 * 10**9
@@ -66,7 +66,7 @@ async def test_an_answer_that_died_with_us_is_found_again_and_paid_once(
     sandbox_port, public_port = free_port(), free_port()
     sandbox_url, public_url = f"http://127.0.0.1:{sandbox_port}", f"http://127.0.0.1:{public_port}"
     settings, document = configured(migrated_database_url, tmp_path, public_url)
-    async with _served(simulators(settings, sandbox_url, public_url), sandbox_port):
+    async with served_on(simulators(settings, sandbox_url, public_url), sandbox_port):
         arguments = [migrated_database_url, str(tmp_path), public_url, sandbox_url, country]
         command = [sys.executable, "-m", "tests.faults.payment_process", *arguments]
         async with running(command, folder=ROOT) as process:
@@ -91,7 +91,7 @@ async def test_an_answer_that_died_with_us_is_found_again_and_paid_once(
                 assert paid.status < 400, await paid.text()
             web_server = web.Application()
             web_server.router.add_post("/webhooks/{rail}/{account}", _webhook_door(services))
-            async with _served(web_server, public_port):  # Adyen tells of money by webhook only, and tries again
+            async with served_on(web_server, public_port):  # Adyen tells of money by webhook only, and tries again
                 await _worked_off(services, clock)
             (payment,) = await _rows(services, tables.Payment)
             assert (payment["status"], payment["credited_units"]) == ("credited", PRINCIPAL)

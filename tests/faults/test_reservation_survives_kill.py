@@ -26,9 +26,9 @@ from rates.money import WALLET_USD, Money
 from tests.faults.payment_process import configured
 from tests.faults.reservation_process import MANUAL
 from tests.faults.test_payment_survives_kill import PRINCIPAL, ROOT, Later
-from tests.support.ports import free_port
+from tests.support.ports import free_port, served_on
 from tests.support.processes import running
-from tests.support.world import MERCHANT, MODE, _served, _webhook_door
+from tests.support.world import MERCHANT, MODE, _webhook_door
 
 CARD = ("stripe", "DE", {"card": "4242424242424242"})
 VIPPS = ("adyen", "NO", {"outcome": "paid"})
@@ -45,7 +45,7 @@ async def _reserve(services: Services, country: str, choice: dict[str, str], pub
     chosen = await services.selection.select(MERCHANT, MODE, session["id"], offers_of(session)[0].id)
     server = web.Application()
     server.router.add_post("/webhooks/{rail}/{account}", _webhook_door(services))
-    async with _served(server, public_port), aiohttp.ClientSession() as http:
+    async with served_on(server, public_port), aiohttp.ClientSession() as http:
         headers = {"Accept": "application/json"}
         async with http.post(chosen["next_action"]["url"], json=choice, headers=headers) as paid:
             assert paid.status < 400, await paid.text()
@@ -82,7 +82,7 @@ async def test_reserved_money_is_taken_once_and_credited_once_wherever_we_died(
     sandbox_port, public_port = free_port(), free_port()
     sandbox_url, public_url = f"http://127.0.0.1:{sandbox_port}", f"http://127.0.0.1:{public_port}"
     settings, document = configured(migrated_database_url, tmp_path, public_url, MANUAL)
-    async with _served(simulators(settings, sandbox_url, public_url), sandbox_port):
+    async with served_on(simulators(settings, sandbox_url, public_url), sandbox_port):
         async with opened(settings, document, sandbox_url=sandbox_url) as services:
             await _reserve(services, country, choice, public_port)
             assert await _rows(services, tables.Capture) == []
@@ -97,7 +97,7 @@ async def test_reserved_money_is_taken_once_and_credited_once_wherever_we_died(
             assert reservation["state"] == "capturing"
             server = web.Application()
             server.router.add_post("/webhooks/{rail}/{account}", _webhook_door(services))
-            async with _served(server, public_port):  # the vendors try again to tell of it
+            async with served_on(server, public_port):  # the vendors try again to tell of it
                 await _carried_on(services, clock)
             (payment,) = await _rows(services, tables.Payment)
             assert (payment["status"], payment["credited_units"]) == ("credited", PRINCIPAL)

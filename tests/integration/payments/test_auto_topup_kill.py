@@ -18,9 +18,9 @@ from orchestrator.services import Services
 from tests.faults.payment_process import configured
 from tests.integration.payments.auto_topup_process import STEPS
 from tests.integration.payments.standing_scene import NANO, Later, Standing
-from tests.support.ports import free_port
+from tests.support.ports import free_port, served_on
 from tests.support.processes import running
-from tests.support.world import World, _served, _webhook_door
+from tests.support.world import World, _webhook_door
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,7 +48,7 @@ class House:
         ):
             app = web.Application()
             app.router.add_post("/webhooks/{rail}/{account}", _webhook_door(services))
-            async with _served(app, self.public_port):
+            async with served_on(app, self.public_port):
                 yield Standing(World(services, self.public_url, self.sandbox_url, http, ()), self.clock)
 
 
@@ -64,7 +64,7 @@ async def test_a_charge_survives_its_process(migrated_database_url: str, tmp_pat
     clock = Later()
     house = House(migrated_database_url, tmp_path, free_port(), f"http://127.0.0.1:{sandbox_port}", clock)
     settings, _ = configured(migrated_database_url, tmp_path, house.public_url)
-    async with _served(simulators(settings, house.sandbox_url, house.public_url), sandbox_port):
+    async with served_on(simulators(settings, house.sandbox_url, house.public_url), sandbox_port):
         async with house.service() as standing:
             await standing.save()
             await standing.order()
