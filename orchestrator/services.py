@@ -39,6 +39,7 @@ from orchestrator.payments.reservations import Reservations
 from orchestrator.payments.reversals import Reversals
 from orchestrator.payments.selection import Selection
 from orchestrator.payments.sellers import Sellers
+from orchestrator.payments.suspense_refunds import SuspenseRefunds
 from orchestrator.payments.topup_watch import TopupWatch
 from orchestrator.payments.topups import Topups
 from orchestrator.payments.watch import SettlementWatch
@@ -117,6 +118,11 @@ class Services:
     @property
     def disputes(self) -> Disputes:
         return self.reversals.disputes
+
+    @property
+    def suspense_refunds(self) -> SuspenseRefunds:
+        """They keep nothing between two calls."""
+        return SuspenseRefunds(self.writer, self.reads, self.chain_refunds, self.clock)
 
     @property
     def payout_batches(self) -> PayoutBatches:

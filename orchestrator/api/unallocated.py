@@ -17,7 +17,9 @@ Reason = Annotated[str, Field(min_length=3, max_length=500, description="Why; ke
 
 class UnallocatedShown(Shown):
     id: str = Field(description="str_...: in no book yet; dep_...: in suspense")
-    status: str = Field(description="open, unallocated, credited, refund_planned, ignored, orphaned or detected")
+    status: str = Field(
+        description="open, unallocated, credited, refund_planned, refunding, refunded, ignored, orphaned or detected"
+    )
     chain: str
     tx_hash: str
     ordinal: int
@@ -40,7 +42,7 @@ class Inbox(Shown):
 
 
 class InboxQuery(Body):
-    status: Literal["open", "credited", "refund_planned", "ignored", "orphaned"] = "open"
+    status: Literal["open", "credited", "refund_planned", "refunding", "refunded", "ignored", "orphaned"] = "open"
     limit: int = Field(default=100, ge=1, le=LISTED_MAX)
 
 
@@ -96,7 +98,7 @@ ENDPOINTS = (
              description="A stray becomes a deposit and is credited when it is final; one in suspense at once."),
     Endpoint("POST", "/v1/unallocated/{id}/ignore", ignore_unallocated, summary="Leave it, with a reason",
              tag="Deposits", body=NoCredit, answer=UnallocatedShown, scopes=(PLATFORM,), refusals=(409,)),
-    Endpoint("POST", "/v1/unallocated/{id}/refund", refund_unallocated, summary="Plan to send it back", tag="Deposits",
+    Endpoint("POST", "/v1/unallocated/{id}/refund", refund_unallocated, summary="Send it back", tag="Deposits",
              body=NoCredit, answer=UnallocatedShown, scopes=(PLATFORM,), refusals=(409,),
-             description="Planned only: nothing is sent by it."),
+             description="One in suspense is sent once its customer has confirmed an address; of a stray it is a note."),
 )  # fmt: skip

@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def inbox(
     *,
-    status: Annotated[str, typer.Option(help="open, credited, refund_planned, ignored or orphaned")] = "open",
+    status: Annotated[
+        str, typer.Option(help="open, credited, refund_planned, refunding, refunded, ignored or orphaned")
+    ] = "open",
     config: ConfigOption = DEFAULT_CONFIG,
     json_: JsonOption = False,
 ) -> None:
@@ -65,7 +67,7 @@ def ignore(
 def refund(
     *, item: ItemArgument, reason: ReasonOption, config: ConfigOption = DEFAULT_CONFIG, json_: JsonOption = False
 ) -> None:
-    """Plan to send one back. Nothing is sent by it."""
+    """Send one back: one in suspense goes to the address that its customer confirmed, once there is one."""
     _tell(run(call(config, "POST", f"/v1/unallocated/{item}/refund", {"reason": reason})), json_)
 
 

@@ -643,7 +643,7 @@ class Deposit(SQLModel, table=True):
     generation: int = _big()
     """How often it was mined: a reorganization can bring it again in another block."""
     status: str = _text()
-    """detected | provisional | credited | orphaned | unallocated | dust | refund_planned | ignored"""
+    """detected | provisional | credited | orphaned | unallocated | dust | refund_planned | refunding | refunded | ignored"""
     credited_units: int = _big()
     """What is credited for good, USD/9."""
     provisional_units: int = _big(server_default="0")

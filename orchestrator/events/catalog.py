@@ -44,6 +44,8 @@ class EventType(StrEnum):
     DEPOSIT_CONFIRMED = "deposit.confirmed"
     DEPOSIT_ORPHANED = "deposit.orphaned"
     DEPOSIT_UNALLOCATED = "deposit.unallocated"
+    DEPOSIT_REFUNDED = "deposit.refunded"
+    """One that could not be placed went back to the address that its customer confirmed."""
     REVIEW_RESOLVED = "review.resolved"
     PAYOUT_CREATED = "payout.created"
     PAYOUT_PAID = "payout.paid"

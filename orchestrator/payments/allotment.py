@@ -1,9 +1,10 @@
-"""What no rule could place, and the three things that a person may do with it: credit, plan a refund, ignore.
+"""What no rule could place, and the three things that a person may do with it: credit, send back, ignore.
 
 Two kinds are in this inbox. Deposits in suspense (``dep_``: no rate, too small, too large) are in the merchant's books and
 take their price anew when they are credited. Stray transfers (``str_``: an address without an owner, a token that is not
 registered) are in nobody's; crediting one makes it a deposit of the wallet that the person names, and the chain's finality
-decides the rest. A planned refund moves no money: it waits until sweeps can send it.
+decides the rest. The plan of a refund moves no money: a deposit in suspense is sent (``suspense_refunds``) when its customer has
+confirmed an address; a stray has no customer, so its plan is a note for people.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from orchestrator.payments.crediting import holding_of
 from orchestrator.payments.deposit_credit import DepositCredit, NotFinal, deposit_credit_locks, money_of
 from orchestrator.payments.deposit_desk import DepositDesk
 from orchestrator.payments.deposit_recipes import allotted
-from orchestrator.payments.deposit_reversal import IN_SUSPENSE
+from orchestrator.payments.deposit_reversal import IN_SUSPENSE, SENT_BACK
 from orchestrator.payments.sightings import Network, deposit_object
 from rates.money import Asset, Money
 
@@ -87,7 +88,7 @@ class Allotment:
         )
         in_books = "unallocated" if status == "open" else status
         held = []
-        if in_books in IN_SUSPENSE:
+        if in_books in IN_SUSPENSE | SENT_BACK:
             held = await self.reads.all(
                 select(deposits).where(deposits.c.status == in_books).order_by(deposits.c.id.desc()).limit(limit)
             )
@@ -122,6 +123,7 @@ class Allotment:
 
         def decide(view: View, changes: Changes) -> dict[str, Any]:
             deposit = _in_suspense(view, row)
+            changes.update("deposit", (row["merchant_id"], row["id"]), refunding_units=0)
             changes.post(
                 allotted("allotted", f"{deposit['id']}/{deposit['generation']}", deposit["id"], total, network.name)
             )
@@ -140,7 +142,11 @@ class Allotment:
 
         def decide(view: View, changes: Changes) -> dict[str, Any]:
             deposit = _in_suspense(view, row)
-            changes.update("deposit", (row["merchant_id"], row["id"]), status=status, updated_us=view.now_us)
+            refunding = deposit["units"] if status == "refund_planned" else 0
+            changes.update(
+                "deposit", (row["merchant_id"], row["id"]),
+                status=status, refunding_units=refunding, updated_us=view.now_us,
+            )  # fmt: skip
             _resolve(view, changes, deposit, decided, status)
             return {}
 

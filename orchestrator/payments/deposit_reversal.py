@@ -29,6 +29,7 @@ from rates.money import WALLET_USD, Asset, Money
 
 _USD = str(WALLET_USD)
 IN_SUSPENSE: Final = frozenset({"unallocated", "refund_planned", "ignored"})
+SENT_BACK: Final = frozenset({"refunding", "refunded"})
 _BY_PAYMENT: Final = ("merchant_id", "payment_id")
 _BY_SUBJECT: Final = ("merchant_id", "subject")
 
@@ -70,6 +71,8 @@ class DepositReversal:
         if deposit["fallen_us"] is None:
             raise NotFinal(f"{deposit['id']} stands in the chain")
         status = deposit["status"]
+        if status in SENT_BACK:
+            return self._leave(deposit)
         total = Money(deposit["units"], Asset.parse(deposit["asset"]))
         froze = False
         if status == "provisional":
@@ -83,6 +86,7 @@ class DepositReversal:
                 )
             )
             self._resolve_reviews(deposit)
+            self.changes.update("deposit", (self.merchant_id, deposit["id"]), refunding_units=0)
         changed = {
             "status": "orphaned", "fallen_us": None, "provisional_units": 0, "credited_units": 0, "lot_id": None,
             "froze_wallet": 1 if froze else deposit["froze_wallet"], "updated_us": self.view.now_us,
@@ -93,6 +97,15 @@ class DepositReversal:
         if deposit["attempt_id"] is not None:
             self._take_from_payment(deposit)
         return {"result": "orphaned", "was": status}
+
+    def _leave(self, deposit: Row) -> dict[str, Any]:
+        """Book nothing: it went back already, so that it must not be credited should it be mined again. A person looks."""
+        self.changes.update("deposit", (self.merchant_id, deposit["id"]), fallen_us=None, updated_us=self.view.now_us)
+        ask_a_person(
+            self.view, self.changes, self.merchant_id, deposit["mode"], reason="refunded_deposit_orphaned",
+            subject=deposit["id"], payment_id=deposit["payment_id"], evidence=deposit_object(deposit),
+        )  # fmt: skip
+        return {"result": "left", "was": deposit["status"]}
 
     # --- the wallet -----------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ class Action(StrEnum):
     REFUNDED_OUTSIDE = "refunded_outside"
     """The rail sent it back and a person saw it there: out of suspense, and out of what the rail holds for us."""
     PLAN_REFUND = "plan_refund"
-    """A deposit is to be sent back; until then it stays in suspense."""
+    """A deposit is to be sent back, once its customer has confirmed an address; until then it stays in suspense."""
     IGNORE = "ignore"
     """Nothing is done: the money stays in suspense, where it is owed. It can be credited or sent back later."""
     CHECK_AGAIN = "check_again"

@@ -43,8 +43,10 @@ TWICE_NEWEST: Final = "newest_twice"
 CATCH_UP_TRIES: Final = 4
 CATCH_UP_S_MAX: Final = 2.0
 """A command waits for the answer: what a slow scanner has not read by then waits for the next time."""
-BOOKED: Final = frozenset({"provisional", "credited", "unallocated", "refund_planned", "ignored"})
-"""Deposits that stand in the journal, in a wallet or in suspense; what was only seen, or is dust, does not yet."""
+BOOKED: Final = frozenset(
+    {"provisional", "credited", "unallocated", "refund_planned", "refunding", "refunded", "ignored"}
+)
+"""Deposits that stand in the journal, in a wallet, in suspense or sent back; what was only seen, or is dust, does not yet."""
 IN_THE_INBOX: Final = frozenset({"unallocated", "refund_planned"})
 _READ: Final = ("id", "merchant_id", "status", "asset", "units", "credited_units", "tx_hash", "ordinal", "block_us")
 Rails = Mapping[tuple[str, str], RailAdapter]

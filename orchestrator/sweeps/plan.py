@@ -17,8 +17,9 @@ from orchestrator.database.unit import Row
 from orchestrator.sweeps.networks import SendingNetwork
 from rates.money import WALLET_USD, Money
 
-IN_BOOKS: Final = "credited"
-"""Deposits that stand in ``chain:final`` for good. Those in suspense stay where they are: they may have to go back."""
+IN_BOOKS: Final = ("credited", "refunded")
+"""Deposits that stand in ``chain:final`` for good. Those in suspense stay where they are: they may have to go back. Those that
+went back did so from the operating wallet, so that what lies there is the house's."""
 ADDRESSES_MAX: Final = 10_000
 
 
@@ -83,7 +84,7 @@ async def lying_on(reads: Reads, network: SendingNetwork) -> list[Lying]:
     rows = await reads.all(
         select(*keys, index, total)
         .join(addresses, (addresses.c.mode == table.c.mode) & (addresses.c.address == table.c.recipient))
-        .where(table.c.network == network.name, table.c.status == IN_BOOKS, table.c.fallen_us.is_(None),
+        .where(table.c.network == network.name, table.c.status.in_(IN_BOOKS), table.c.fallen_us.is_(None),
                addresses.c.family == network.family)
         .group_by(*keys, index)
     )  # fmt: skip

@@ -6,7 +6,7 @@ asset's leg is in the books (D ``fx:position`` / C ``chain:treasury``); the doll
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from adapters.base import RailError
 from adapters.kit.chain.transfer_log import widen
 from adapters.sending import CallKind, CallWouldFail, ChainCall
 from orchestrator.database.tables import ChainRefund, DepositAddress, RefundAddress, table_of
-from orchestrator.database.unit import Changes, Row, Unit, View, row_lock
+from orchestrator.database.unit import Changes, Lock, Row, Unit, View, row_lock
 from orchestrator.errors import Busy, Conflict, Invalid, NotFound
 from orchestrator.sweeps.machine import ChainMachine
 from orchestrator.sweeps.networks import SendingNetwork
@@ -40,6 +40,14 @@ class RefundWanted:
     """As the books name it: ``live:eip155:1``."""
     contract: bytes
     amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What else is written in the unit that stores a transfer. Where ``write`` raises Conflict, nothing is stored."""
+
+    locks: Sequence[Lock]
+    write: Callable[[View, Changes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class ChainRefunds:
 
         await self.machine.writer.submit(Unit(merchant_id, mode, None, (row_lock("refund_address", *key),), decide))
 
-    async def begin(self, wanted: RefundWanted) -> Row:
+    async def begin(self, wanted: RefundWanted, beside: Beside | None = None) -> Row:
         """Store the transfer; workers carry it out. Raises Conflict, Invalid, NotFound, Busy (nothing happened)."""
         done = await self._stored(wanted)
         if done is not None:
@@ -99,6 +107,8 @@ class ChainRefunds:
                 raise Conflict("refund_address_changed", "the customer has another address by now")
             if proven["confirmed_us"] + self.cool_off_h * HOUR_US > view.now_us:
                 raise Conflict("refund_address_cools_off", f"it is used {self.cool_off_h} hours after it was proven")
+            if beside is not None:
+                beside.write(view, changes)
             changes.insert(
                 "chain_refund", merchant_id=wanted.merchant_id, id=wanted.id, mode=wanted.mode, network=network.name,
                 wallet_id=wanted.wallet_id, address=call.recipient, contract=wanted.contract,
@@ -109,7 +119,7 @@ class ChainRefunds:
             return {}
 
         locks = [row_lock("chain_refund", wanted.merchant_id, wanted.id), row_lock("refund_address", *key),
-                 *transaction_locks(network, made)]  # fmt: skip
+                 *transaction_locks(network, made), *(beside.locks if beside else ())]  # fmt: skip
         await self.machine.writer.submit(Unit(wanted.merchant_id, wanted.mode, None, locks, decide))
         return await self.find(wanted.merchant_id, wanted.id)
 

@@ -85,6 +85,7 @@ def workers(services: Services) -> list[Worker]:
     if services.sweeps.machine.networks:
         roster.append(PeriodicWorker("sweeps", SWEEPS_POLL_S, _once(services.sweeps.run_once)))
         roster.append(PeriodicWorker("chain_refunds", SWEEPS_POLL_S, _once(services.chain_refunds.run_once)))
+        roster.append(PeriodicWorker("suspense_refunds", SWEEPS_POLL_S, _once(services.suspense_refunds.run_once)))
     for (rail, account), adapter in services.rails.items():
         if isinstance(adapter, ScansChain):
             watch = ChainWatch(adapter, adapter, services.deposits, services.reads, services.health)
