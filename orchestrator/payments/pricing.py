@@ -129,21 +129,25 @@ def price(principal: Money, fees: FeeSchedule, rate: Rate, local: Asset) -> Pric
 
 
 def price_of_arrival(total: Money, fees: FeeSchedule, rate: Rate) -> Price:
-    """Return what an amount is worth that arrived without a locked price. Raises TooSmall."""
+    """Return what an amount is worth that arrived without a locked price. Raises TooSmall.
+
+    The other way round of ``price``: the rail's share is of the total, the spread is of what is left, fixed fees in it.
+    """
     worth = _to_usd(total, rate.mid).units
-    rail = fees.rail_fixed.units + _share(worth, fees.rail_bps)
-    with_spread = worth - rail - fees.network_fixed.units
+    rail_share = _share(worth, fees.rail_bps)
+    with_spread = worth - rail_share
     before_spread = with_spread * BPS // (BPS + rate.spread_bps)
-    principal = before_spread * BPS // (BPS + fees.platform_bps)
+    fixed = fees.rail_fixed.units + fees.network_fixed.units
+    principal = (before_spread - fixed) * BPS // (BPS + fees.platform_bps)
     if principal <= 0:
         raise TooSmall(f"{total} does not cover the fees of receiving it")
     return Price(
         total,
         rate,
         Money(principal, WALLET_USD),
-        Money(rail, WALLET_USD),
+        Money(fees.rail_fixed.units + rail_share, WALLET_USD),
         fees.network_fixed,
-        Money(before_spread - principal, WALLET_USD),
+        Money(before_spread - fixed - principal, WALLET_USD),
         Money(with_spread - before_spread, WALLET_USD),
         Money.zero(WALLET_USD),
     )

@@ -150,13 +150,9 @@ def test_money_without_a_locked_price_credits_what_is_left_after_every_fee_or_go
         arrived = price_of_arrival(total, schedule, rate)
     except TooSmall:
         smallest = Fraction(int(worth(total, rate)))
-        left = (
-            smallest
-            - schedule.rail_fixed.units
-            - schedule.network_fixed.units
-            - smallest * Fraction(schedule.rail_bps, 10_000)
-        )
-        assert left / (1 + Fraction(rate.spread_bps, 10_000)) / (1 + Fraction(schedule.platform_bps, 10_000)) < 5
+        before_spread = smallest * (1 - Fraction(schedule.rail_bps, 10_000)) / (1 + Fraction(rate.spread_bps, 10_000))
+        left = before_spread - schedule.rail_fixed.units - schedule.network_fixed.units
+        assert left / (1 + Fraction(schedule.platform_bps, 10_000)) < 5
         return
     assert_sound(arrived)
     assert arrived.principal.units > 0
@@ -177,18 +173,16 @@ def test_more_money_on_arrival_never_credits_less(
 
 @settings(max_examples=50)
 @given(principals, fees, rates, assets)
-def test_late_money_at_the_same_rate_credits_about_what_was_asked_for(
+def test_late_money_at_the_same_rate_credits_what_was_asked_for_and_what_rounding_added(
     principal: Money, schedule: FeeSchedule, rate: Rate, local: Asset
 ) -> None:
-    """The two formulas agree: what the lock would have credited, but for the spread on fixed fees and rounding."""
+    """The two formulas agree but for rounding: waiting for a lock to end is worth nothing, and costs nothing."""
     locked = price(principal, schedule, rate, local)
     try:
         arrived = price_of_arrival(locked.total, schedule, rate)
     except TooSmall:
         pytest.fail("a price that was offered covers its own fees")
-    fixed = schedule.rail_fixed.units + schedule.network_fixed.units
-    slack = fixed * rate.spread_bps // 10_000 + locked.rounding.units + 10
-    assert principal.units - 10 <= arrived.principal.units <= principal.units + slack
+    assert principal.units - 10 <= arrived.principal.units <= principal.units + locked.rounding.units + 10
 
 
 def test_a_yen_a_fils_a_dong_and_a_millionth_of_a_token_are_whole_units() -> None:
