@@ -131,6 +131,19 @@ async def test_a_choice_leads_to_the_rail_or_to_the_deposit_panel(here: World) -
     assert "<svg" in text
 
 
+@pytest.mark.parametrize(("offer", "network"), [(0, "TRON (TRC20)"), (1, "BNB Smart Chain (BEP20)")])
+async def test_the_panel_names_its_network_and_helps_who_sent_on_another(here: World, offer: int, network: str) -> None:
+    session = await here.session("VN")
+    await here.select(session, offer)
+    _, text = await get(here, f"{here.page_url(session)}&lang=en")
+    assert f"Send only USDT, and only on {network}." in text
+    assert "Sent on the wrong network?" in text
+    assert "Do not send again. Keep the transaction hash and tell the shop." in text
+    assert "this address is ours too, and it can be credited by hand" in text
+    _, text = await get(here, f"{here.page_url(session)}&lang=de")
+    assert "Nicht noch einmal senden. Transaktions-Hash aufheben" in text
+
+
 async def test_an_offer_of_another_session_is_a_problem_page_that_leads_back(here: World) -> None:
     session, other = await here.session("BR"), await here.session("DE")
     form = {"offer": offers_of(other)[0].id, "client_secret": secret_of(here, session)}
