@@ -270,6 +270,7 @@ class StrayTransfer(SQLModel, table=True):
         UniqueConstraint("id"),
         Index("stray_transfer_open", "status", "id"),
         Index("stray_transfer_block", "network", "block_hash"),
+        Index("stray_transfer_recipient", "network", "recipient"),
     )
     network: str = _text(primary_key=True)
     tx_hash: str = _text(primary_key=True)
@@ -612,6 +613,7 @@ class Deposit(SQLModel, table=True):
         Index("deposit_waiting", "network", "status", "block_number"),
         Index("deposit_tx", "tx_hash"),
         Index("deposit_block", "network", "block_hash"),
+        Index("deposit_recipient", "network", "recipient"),
         Index("deposit_status", "merchant_id", "mode", "status"),
         Index("deposit_payment", "merchant_id", "payment_id"),
         Index("deposit_fallen", "network", sqlite_where=text("fallen_us IS NOT NULL"),

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from adapters.base import ChainScanFailed, ChainToken, RailAdapter, ScansChain
 from orchestrator.database.reads import Reads
@@ -143,7 +143,7 @@ class ChainBalances:
         moving: set[bytes] = set()
         sent = select(ours.c.sender, ours.c.raw_value, ours.c.status).where(
             ours.c.network == network.name, ours.c.contract == token.contract, ours.c.sender.in_(addresses),
-            ours.c.status.in_(("signed", "sent", "final")),
+            ours.c.status.in_(("signed", "sent", "final")), text("status <> 'void'"),  # the words of the index by sender
         )  # fmt: skip
         for row in await self.reads.all(sent):
             if row["status"] == "final":

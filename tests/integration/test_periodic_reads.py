@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from orchestrator.payments.chain_balances import ChainBalances
+from orchestrator.payments.sightings import Network
 from orchestrator.workers.roster import workers
 from orchestrator.workers.supervisor import PeriodicWorker
 from tests.support.world import world
@@ -27,6 +29,7 @@ KNOWN: Final = {("earnings", "earning")}
 """One row for each book and day, in the order of its key."""
 PARTIAL: Final = {"account_position", "attempt_in_flight", "refund_watch", "x402_attempt_settling"}
 """Indexes that hold what is open only: one is read whole."""
+BY_ADDRESS: Final = ("deposit_recipient", "stray_transfer_recipient", "chain_transaction_nonce")
 
 
 async def test_no_worker_reads_a_whole_table_every_few_seconds(sqlite_url: str, tmp_path: Path) -> None:
@@ -42,6 +45,24 @@ async def test_no_worker_reads_a_whole_table_every_few_seconds(sqlite_url: str, 
                 await worker._action()  # one round of what it does
             whole |= {(worker.name, table) for table in read_whole(tmp_path / "crossrail.db", statements)}
     assert whole == KNOWN, "what is known is found, so the looking works; nothing else is"
+
+
+async def test_what_came_to_addresses_is_found_by_the_address(sqlite_url: str, tmp_path: Path) -> None:
+    async with world(sqlite_url, tmp_path, loops=False) as here:
+        chain = next(watch.adapter for watch in here.watches if watch.network.family == "tron")
+        looks = ChainBalances(chain, chain, here.services.writer, here.services.reads)
+        addresses = [chain.derive_address(index) for index in range(200)]
+        with asked() as statements:
+            await looks.known(Network.of(chain.account, chain), chain.tokens[0], addresses, until=1)
+        plans = [" ".join(plan(tmp_path / "crossrail.db", *one)) for one in statements.items()]
+    assert len(plans) == len(BY_ADDRESS)
+    for steps, index in zip(plans, BY_ADDRESS, strict=True):
+        assert f"USING INDEX {index} (network=? AND " in steps
+
+
+def plan(file: Path, statement: str, parameters: Any) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
 
 
 @contextmanager
@@ -61,12 +82,10 @@ def asked() -> Iterator[dict[str, Any]]:
 
 
 def read_whole(file: Path, statements: dict[str, Any]) -> set[str]:
-    connection = sqlite3.connect(file)
     found: set[str] = set()
     for statement, parameters in statements.items():
-        for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
-            scan = re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?$", row[3])
+        for step in plan(file, statement, parameters):
+            scan = re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?$", step)
             if scan is not None and scan[1] not in SMALL and scan[2] not in PARTIAL:
                 found.add(scan[1])
-    connection.close()
     return found
