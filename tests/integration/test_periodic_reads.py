@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from adapters.base import ScansChain
 from orchestrator.payments.chain_balances import ChainBalances
 from orchestrator.payments.sightings import Network
 from orchestrator.workers.roster import workers
@@ -50,6 +51,7 @@ async def test_no_worker_reads_a_whole_table_every_few_seconds(sqlite_url: str, 
 async def test_what_came_to_addresses_is_found_by_the_address(sqlite_url: str, tmp_path: Path) -> None:
     async with world(sqlite_url, tmp_path, loops=False) as here:
         chain = next(watch.adapter for watch in here.watches if watch.network.family == "tron")
+        assert isinstance(chain, ScansChain)
         looks = ChainBalances(chain, chain, here.services.writer, here.services.reads)
         addresses = [chain.derive_address(index) for index in range(200)]
         with asked() as statements:
