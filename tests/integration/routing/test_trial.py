@@ -83,7 +83,7 @@ async def test_both_sides_are_counted_over_all_merchants(scene: tuple[Books, Rea
     await books.payment("another", "credited", ("captured",), (1.0,))
     await books.payment("draft", "credited", ("captured",), (1.0,), at_us=BEGAN_US - 1_000)  # before the trial began
     base, draft = await trial.arms(reads, CANARY)
-    assert base == Arm(decided=3, ended=2, settled=2, calls=3, errors=0, credit_seconds=(12.3, 20.0))
+    assert base == Arm(decided=3, ended=2, settled=2, calls=3, errors=0, credit_seconds=(12.34, 20.0))
     assert draft == Arm(decided=2, ended=2, settled=1, calls=4, errors=2, credit_seconds=(7.0,))
 
 
